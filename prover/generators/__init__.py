@@ -1,0 +1,1 @@
+"""Tactic generators: from a proof state and its history to tactics with log-probabilities."""

@@ -1,0 +1,1 @@
+"""Search over proof states: the tree, and best-first search through it."""
