@@ -1,0 +1,1 @@
+"""Lean as a program: installing it, starting it, talking to it."""
