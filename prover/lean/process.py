@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Self
+from typing import NoReturn, Self
 
 import psutil
 
@@ -122,6 +122,7 @@ class LeanProcess:
         self._failure: ProcessFailure | None = None
         self._stderr: deque[str] = deque(maxlen=_KEPT_LINES)
         self._noise: deque[str] = deque(maxlen=_KEPT_LINES)
+        self._memory = 0
         self._peak_memory = 0
         self._imports = 0
         self._tasks: list[asyncio.Task[None]] = []
@@ -176,6 +177,11 @@ class LeanProcess:
         return self._imports
 
     @property
+    def memory(self) -> int:
+        """Bytes it holds resident, as last looked at."""
+        return self._memory
+
+    @property
     def peak_memory(self) -> int:
         """The most bytes it was seen to hold resident."""
         return self._peak_memory
@@ -225,20 +231,19 @@ class LeanProcess:
     async def _exchange(self, request_id: int, line: str, seconds: float) -> Answer:
         if not self.alive:
             await self._raise_failure()
-        answer = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._pending[request_id] = answer
         try:
             async with asyncio.timeout(seconds):
                 await self._send(line)
-                return await asyncio.shield(answer)
+                return await answer
         except TimeoutError:
             self._end(Cause.HUNG)
-            await self._raise_failure()
+            return await self._raise_failure()
         finally:
-            if self._pending.pop(request_id, None) is not None and not answer.done():
+            del self._pending[request_id]
+            if answer.cancelled() or not answer.done():
                 self._abandoned.add(request_id)
-            _consume(answer)
-        raise AssertionError("unreachable")
 
     async def _send(self, line: str) -> None:
         assert self._process.stdin is not None
@@ -296,12 +301,13 @@ class LeanProcess:
         with suppress(psutil.NoSuchProcess):
             process = psutil.Process(self.pid)
             while True:
-                self._peak_memory = max(self._peak_memory, held := self._memory(process))
-                if held > self._memory_limit:
+                self._memory = self._measure(process)
+                self._peak_memory = max(self._peak_memory, self._memory)
+                if self._memory > self._memory_limit:
                     self._end(Cause.MEMORY_LIMIT)
                 await asyncio.sleep(_WATCH_SECONDS)
 
-    def _memory(self, process: psutil.Process) -> int:
+    def _measure(self, process: psutil.Process) -> int:
         """Bytes held resident; the embedded Lean is one process, a native one has a family."""
         family = [process]
         if self._command.kind is Kind.TOOLCHAIN:
@@ -346,7 +352,7 @@ class LeanProcess:
         )
         return _FAILURES.get(self._cause, LeanDied)(report)
 
-    async def _raise_failure(self) -> None:
+    async def _raise_failure(self) -> NoReturn:
         assert self._life is not None
         await asyncio.wait([self._life])
         assert self._failure is not None
@@ -354,7 +360,7 @@ class LeanProcess:
 
 
 def _likely_cause(code: int) -> Cause:
-    if code in (_OUT_OF_MEMORY,):
+    if code == _OUT_OF_MEMORY:
         return Cause.OUT_OF_MEMORY
     if code in (_MEMORY_FAULT, -signal.SIGSEGV, -signal.SIGABRT, -signal.SIGBUS):
         return Cause.MEMORY_FAULT
@@ -380,11 +386,6 @@ async def _spawn(command: LeanCommand, mounts: Iterable[Mount]) -> Process:
 
 def _text(line: bytes) -> str:
     return line.decode(errors="replace").rstrip("\r\n")[:_KEPT_CHARACTERS]
-
-
-def _consume(answer: asyncio.Future[Answer]) -> None:
-    """Take note of an error that nobody waits for any more, or asyncio reports it as lost."""
-    answer.add_done_callback(lambda done: None if done.cancelled() else done.exception())
 
 
 _live_groups: set[int] = set()
