@@ -23,7 +23,7 @@ _COMMA_SAFE = frozenset(
 #: Tactics that can take a following ``|`` for one of their own alternatives.
 _ALTERNATIVES = re.compile(r"\b(?:first|rcases|rintro|obtain|intro|match|fun|with)\b")
 _BULLETS = re.compile(r"(?: *(?:·|\.(?= )))* *")
-_WORD = re.compile(r"(?:=>|by(?![\w'.])|with(?![\w'.]))\s*")
+_WORD = re.compile(r"(?:=>|(?:by|with|where|do)(?![\w'.]))\s*")
 _PAIRS = {"(": ")", "[": "]", "{": "}", "⟨": "⟩"}
 
 
