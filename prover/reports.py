@@ -30,7 +30,7 @@ class Options:
     generator: str
     #: "embedded", the path of a Lean, or None: choose by the file's folder.
     lean: str | None
-    #: Only the theorems of these names; () is all.
+    #: Only the theorems of these names; () is all. The others are not reported at all.
     theorems: tuple[str, ...]
 
 
@@ -41,7 +41,7 @@ class TheoremStatus(StrEnum):
     PROVED = "proved"
     #: The budget ran out, or nothing was left to try.
     NOT_PROVED = "not_proved"
-    #: Not tried: not asked for, data rather than a proposition, or interrupted before its turn.
+    #: Not tried: data rather than a proposition, or interrupted before its turn.
     SKIPPED = "skipped"
     #: Lean failed, not the proof: nothing is known about the theorem.
     CRASHED = "crashed"

@@ -17,11 +17,11 @@ from pathlib import Path
 
 from prover.errors import InputError
 from prover.lean.messages import Source
+from prover.lean.toolchain import find_project
 from prover.proof_layout import fit
 
 _BOM = "\ufeff"
 _PLACEHOLDERS = ("sorry", "admit")
-_ROOT_MARKERS = ("lakefile.lean", "lakefile.toml", "lean-toolchain")
 _LIBRARY = frozenset({"Init", "Std", "Lean", "Lake"})
 
 
@@ -213,14 +213,6 @@ def _end_of_comment(text: str, position: int) -> int:
     return len(text)
 
 
-def lake_root(path: Path) -> Path | None:
-    """Return the nearest folder upward that is a Lake project, or None."""
-    for folder in path.resolve().parents:
-        if any((folder / marker).is_file() for marker in _ROOT_MARKERS):
-            return folder
-    return None
-
-
 def module_name(path: Path) -> str:
     """Return the name under which the other files of its project import this one."""
     inside = path.resolve().relative_to(_root(path)).with_suffix("")
@@ -256,7 +248,7 @@ def project_sources(path: Path) -> tuple[Source, ...]:
 
 
 def _root(path: Path) -> Path:
-    return lake_root(path) or path.resolve().parent
+    return find_project(path.resolve()) or path.resolve().parent
 
 
 def _module_file(root: Path, module: str) -> Path | None:

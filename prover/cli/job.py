@@ -1,0 +1,144 @@
+"""What `prove` does between its command line and its exit code."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+import click
+
+from prover.cli import show
+from prover.cli.arguments import Arguments
+from prover.cli.interrupt import run_interruptibly
+from prover.cli.progress import Progress
+from prover.errors import InputError, ProverError
+from prover.reports import FileReport, Options, TheoremStatus
+from prover.theorem_file import read_theorem_file, write_atomically
+
+_ALL_PROVED, _SOME_NOT, _INPUT_AT_FAULT, _LEAN_AT_FAULT = range(4)
+_LEAN_GIB = 4
+
+
+def run(arguments: Arguments) -> int:
+    """Do what the command line asks for, and return the exit code; errors are printed, not raised."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal that lacks a character must not cost a result.
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        return _check(arguments) if arguments.check else _prove(arguments)
+    except ProverError as error:
+        click.echo(f"prove: {show.printable(str(error))}", err=True)
+        return _INPUT_AT_FAULT if isinstance(error, InputError) else _LEAN_AT_FAULT
+
+
+# --- proving ----------------------------------------------------------------------------------------
+
+
+def _prove(given: Arguments) -> int:
+    from prover import agent
+
+    options = _options(given)
+    before = {path: read_theorem_file(path).raw for path in given.files}
+    with Progress(verbose=given.verbose) as progress:
+        if given.statement is not None:
+            work = _one(agent.prove_statement(given.statement, options, progress.on_event))
+        else:
+            work = agent.prove_files(given.files, options, progress.on_event)
+        reports, interrupted = run_interruptibly(work)
+    if reports is None:
+        click.echo("Interrupted: nothing was proved yet.", err=True)
+        return _SOME_NOT
+    written = [_write(report, given, before) for report in reports]
+    if given.tree:
+        _write_trees(reports, given.tree)
+    show.proofs(reports, as_json=given.as_json)
+    show.summary(reports, written, interrupted=interrupted)
+    proved = all(t.status is TheoremStatus.PROVED for report in reports for t in report.theorems)
+    return _ALL_PROVED if proved and not interrupted else _SOME_NOT
+
+
+async def _one(work: Coroutine[Any, Any, FileReport]) -> list[FileReport]:
+    return [await work]
+
+
+def _options(given: Arguments) -> Options:
+    return Options(
+        timeout=given.timeout,
+        max_expansions=given.max_expansions,
+        max_tactics=given.max_tactics,
+        workers=given.workers or _default_workers(),
+        seed=given.seed,
+        generator=given.generator,
+        lean=given.lean,
+        theorems=given.theorems,
+    )
+
+
+def _default_workers() -> int:
+    """Every second core, as far as the memory reaches, with a spare process in mind."""
+    import psutil
+
+    room = psutil.virtual_memory().available // (_LEAN_GIB * 1024**3) - 1
+    return int(max(1, min((os.cpu_count() or 1) // 2, room, 8)))
+
+
+# --- what is written --------------------------------------------------------------------------------
+
+
+def _write(report: FileReport, given: Arguments, before: dict[Path, str]) -> Path | None:
+    """Write the file with its proofs, if it has any, and return where."""
+    if report.output is None:
+        return None
+    path = Path(report.path)
+    target = given.output or (path if given.in_place else _proved(path)) if given.files else given.output
+    if target is None:
+        return None
+    if given.in_place and read_theorem_file(path).raw != before.get(path):
+        target = _proved(path)
+        click.echo(f"{path} was changed meanwhile and is left alone: see {target}", err=True)
+    write_atomically(target, report.output.encode())
+    return target
+
+
+def _proved(path: Path) -> Path:
+    return path.with_name(path.name.removesuffix(".lean") + ".proved.lean")
+
+
+def _write_trees(reports: list[FileReport], folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--tree {folder}: {error.strerror}") from error
+    for report in reports:
+        for theorem in report.theorems:
+            if theorem.tree is not None:
+                name = re.sub(r"[^\w.'-]", "_", theorem.name or "example")[:100]
+                place = f"{Path(report.path).stem}.{theorem.line}.{theorem.column}.{name}.json"
+                text = json.dumps(theorem.tree, ensure_ascii=False, indent=1)
+                write_atomically(folder / place, text.encode())
+
+
+# --- checking ---------------------------------------------------------------------------------------
+
+
+def _check(given: Arguments) -> int:
+    from prover import agent
+
+    assert given.check is not None and given.against is not None
+    for path in (given.check, given.against):
+        read_theorem_file(path)
+    with Progress(verbose=given.verbose) as progress:
+        work = agent.check_file(given.check, given.against, _options(given), progress.on_event)
+        report, _ = run_interruptibly(work)
+    if report is None:
+        click.echo("Interrupted: nothing was checked.", err=True)
+        return _SOME_NOT
+    show.verdicts(report, as_json=given.as_json)
+    return _ALL_PROVED if report.accepted else _SOME_NOT

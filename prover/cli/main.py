@@ -1,0 +1,57 @@
+"""``prover``: look after the installation.
+
+    prover doctor     what is there: Lean, Node, memory, GPU, versions
+    prover install    install the embedded Lean ahead of time
+
+To prove theorems, see ``prove``.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from prover import __version__
+from prover.errors import InputError, ProverError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="prover")
+def main() -> None:
+    """Look after the prover's installation; `prove` is the command that proves."""
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
+def doctor(as_json: bool) -> None:
+    """Say what was found: Lean, Node, memory, GPU, versions."""
+    from prover.cli.doctor import as_table, findings
+
+    found = findings()
+    if as_json:
+        import json
+
+        click.echo(json.dumps(found, ensure_ascii=False, indent=2))
+    else:
+        click.echo(as_table(found))
+
+
+@main.command()
+def install() -> None:
+    """Install the embedded Lean ahead of time (`prove` does it at need)."""
+    from prover.cli.progress import Progress
+    from prover.lean.install import ensure_embedded
+    from prover.reports import Stage
+
+    try:
+        with Progress(verbose=False) as progress:
+            lean = ensure_embedded(lambda text, done, total: progress.on_event(Stage(text, done, total)))
+    except ProverError as error:
+        click.echo(f"prover: {error}", err=True)
+        sys.exit(2 if isinstance(error, InputError) else 3)
+    click.echo(f"The embedded Lean is in {lean.home}")
+
+
+if __name__ == "__main__":
+    main()
