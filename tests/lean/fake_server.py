@@ -1,8 +1,8 @@
 """A stand-in for the tactic server that fails on demand: ``python fake_server.py MODE [FILE]``.
 
 The tactic of a ``run`` request says what to do (see ``_obey``). MODE is what to do at the start: ``normal``,
-``die``, ``hang``, ``not-ready``, or ``die-twice``, which counts the starts in FILE. Every start adds a line with
-the process's id to FILE if there is one.
+``die``, ``hang``, ``not-ready``, or ``die-twice``, which counts the starts in FILE. Every start adds a line
+with the process's id to FILE if there is one.
 """
 
 from __future__ import annotations
