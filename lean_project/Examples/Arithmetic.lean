@@ -1,7 +1,7 @@
 /-!
 # Arithmetic over `Nat` and `Int`
 
-Linear facts, a little algebra, and the classics, some of which are still out of reach.
+Linear facts, a little algebra, divisibility, and a first induction.
 -/
 
 namespace Arithmetic
@@ -53,9 +53,5 @@ theorem chained (a b c : Nat) (h₁ : a = b + 1) (h₂ : b = c * 2) : a = 2 * c 
   calc
     a = b + 1 := h₁
     _ = 2 * c + 1 := by sorry
-
-/-- `√2` is irrational: not yet. -/
-theorem sqrt_two_irrational (a b : Nat) (h : a * a = 2 * (b * b)) : b = 0 := by
-  sorry
 
 end Arithmetic

@@ -60,14 +60,6 @@ theorem not_exists_of_forall_not (h : ∀ x, ¬P x) : ¬∃ x, P x := by
 theorem exists_swap {β : Type} {R : α → β → Prop} (h : ∃ x, ∀ y, R x y) : ∀ y, ∃ x, R x y := by
   sorry
 
-/-- The barber who shaves just those who do not shave themselves. -/
-theorem no_barber {shaves : α → α → Prop} (b : α) (h : ∀ x, shaves b x ↔ ¬shaves x x) : False := by
-  sorry
-
-/-- The drinker: not yet found by simple tactics, for the witness depends on a case split. -/
-theorem drinker [Inhabited α] : ∃ x, P x → ∀ y, P y := by
-  sorry
-
 end Quantifiers
 
 end Logic
