@@ -143,14 +143,14 @@ def _goals(state: TacticState) -> Goals:
 def format_proof(steps: Sequence[Step], indent: str = "") -> list[str]:
     """Return the lines of the proof, each behind ``indent``, with a bullet for each of several goals.
 
-    Lines of one tactic keep their indentation relative to each other.
+    Lines of one tactic keep their indentation relative to each other; blank lines are left out.
     """
-    return [indent + line if line else line for line in _lines(arrange(steps))]
+    return [indent + line for line in _lines(arrange(steps))]
 
 
 def format_flat(tactics: Sequence[str], indent: str = "") -> list[str]:
     """Return the lines of the proof without any bullet: exactly what the search ran."""
-    return [indent + line if line else line for tactic in tactics for line in tactic.splitlines()]
+    return [indent + line for tactic in tactics for line in _tactic_lines(tactic)]
 
 
 def arrange(steps: Sequence[Step]) -> tuple[Item, ...]:
@@ -213,10 +213,17 @@ def _lines(items: Sequence[Item]) -> list[str]:
     lines: list[str] = []
     for item in items:
         if isinstance(item, Step):
-            lines.extend(item.tactic.splitlines())
+            lines.extend(_tactic_lines(item.tactic))
             continue
         for block in item.blocks:
             first, *others = _lines(block)
             lines.append(BULLET + first)
-            lines.extend(INDENT + line if line else line for line in others)
+            lines.extend(INDENT + line for line in others)
     return lines
+
+
+def _tactic_lines(tactic: str) -> list[str]:
+    """The lines of one tactic, moved so that the first starts in column 0."""
+    lines = [line.rstrip() for line in tactic.split("\n") if line.strip()]
+    margin = len(lines[0]) - len(lines[0].lstrip(" ")) if lines else 0
+    return [line[min(margin, len(line) - len(line.lstrip(" "))) :] for line in lines]

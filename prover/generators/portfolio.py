@@ -8,6 +8,7 @@ first. Only Lean's core library is assumed, not Mathlib.
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,6 +20,9 @@ from prover.lean.messages import Goal, Hypothesis
 
 #: Candidates a state, at most.
 WIDTH = 64
+
+#: Cases of one `rcases`, at most: Lean's time for it grows with their square.
+MOST_CASES = 20
 
 Proposal = tuple[str, float]
 
@@ -311,8 +315,9 @@ def specialise_fact(view: View) -> Iterator[Proposal]:
         if not h.type.startswith("∀"):
             continue
         terms = [d.name for d in view.data[:4] if d.inductive] + [str(n) for n in view.numbers[:4]]
-        for term in terms:
-            yield f"have {view.fresh(h.name + '_' + term)} := {h.name} {term}", 0.4
+        for name, term in ((f"{h.name}_{term}", term) for term in terms):
+            if view.fresh(name) == name:
+                yield f"have {name} := {h.name} {term}", 0.4
 
 
 # --- rules: variables -----------------------------------------------------------------------------
@@ -392,18 +397,16 @@ def powers_cycle(view: View) -> Iterator[Proposal]:
             continue
         for modulus in sorted(m for m in moduli if m > 1)[:2]:
             cycle = power_cycle(int(base), modulus)
-            if cycle:
-                cases = " ∨ ".join(
-                    f"k % {len(cycle)} = {k} ∧ {base} ^ k % {modulus} = {r}" for k, r in enumerate(cycle)
-                )
+            if cycle and f"{base} ^ {x} % {modulus}" not in view.goal.pretty:
                 proof = "by intro k; induction k <;> omega"
-                yield f"have {view.fresh('h')} := ({proof} : ∀ k : Nat, {cases}) {x}", 2.0
+                claim = f"∀ k : Nat, {cycle_claim(int(base), modulus, cycle)}"
+                yield f"have {view.fresh('h')} := ({proof} : {claim}) {x}", 2.0
 
 
 def powers_grow(view: View) -> Iterator[Proposal]:
     """``n < 2 ^ n``, for the powers of two in the target."""
     for exponent in dict.fromkeys(re.findall(r"\b2 \^ (\w+|\([^()]*\))", view.goal.target)):
-        if not exponent.isdigit():
+        if not exponent.isdigit() and f"< 2 ^ {exponent}" not in view.goal.pretty:
             yield f"have {view.fresh('h')} := @Nat.lt_two_pow_self {exponent}", 1.0
 
 
@@ -425,10 +428,11 @@ def bound_factors(view: View) -> Iterator[Proposal]:
         return
     most = math.isqrt(max(view.numbers)) + 1
     variables = [d for d in view.data if d.inductive in MODULO][:2]
-    if most > 100 or not variables:
+    if most > 100:
         return
-    pairs = [(x, x) for x in variables] + [(x, y) for x in variables for y in variables if x is not y]
-    for x, y in pairs:
+    for x, y in itertools.product(variables, variables):
+        if bounds(view, x)[1] is not None:
+            continue
         proof = product_bound(x, y, most)
         yield f"have {view.fresh('h' + x.name)} : {x.name} ≤ {most} := {proof}", 0.6
 
@@ -444,13 +448,12 @@ def enumerate_values(view: View) -> Iterator[Proposal]:
     """Variables between numeric bounds: one case for each value."""
     for x in [d for d in view.data if d.inductive in MODULO][:4]:
         low, high = bounds(view, x)
-        if low is None or high is None or not 0 <= high - low < 100:
+        if low is None or high is None or not 0 <= high - low < MOST_CASES:
             continue
         cases = " ∨ ".join(f"{x.name} = {value}" for value in range(low, high + 1))
         split = _split(f"(by omega : {cases})", "rfl", high - low + 1)
-        yield f"{split} <;> simp_all", 1.5
-        yield f"{split} <;> omega", 1.5
-        yield f"{split} <;> grind", 0.8
+        yield f"{split} <;> first | omega | simp_all | grind", 2.0
+        yield f"{split} <;> simp_all", 1.0
 
 
 def strong_induction(view: View) -> Iterator[Proposal]:
@@ -549,6 +552,14 @@ def power_cycle(base: int, modulus: int) -> list[int]:
             return cycle
         cycle.append(following)
     return []
+
+
+def cycle_claim(base: int, modulus: int, cycle: Sequence[int]) -> str:
+    """What ``base ^ k % modulus`` is, for each remainder of ``k``."""
+    if len(cycle) == 1:
+        return f"{base} ^ k % {modulus} = 1"
+    cases = (f"k % {len(cycle)} = {k} ∧ {base} ^ k % {modulus} = {r}" for k, r in enumerate(cycle))
+    return " ∨ ".join(cases)
 
 
 def alternatives(view: View, x: Hypothesis, *, inductive: bool) -> str:
