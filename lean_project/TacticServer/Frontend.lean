@@ -32,6 +32,7 @@ structure Elaborated where
   messages : Array Json
   failed : Bool
   sorries : Array FoundSorry
+  searches : Nat
   map : FileMap
 
 partial def collectSorries (tree : InfoTree) (context? : Option ContextInfo) (env : Environment)
@@ -102,6 +103,22 @@ structure Gather where
   failed : IO.Ref Bool
   sorries : IO.Ref (Array FoundSorry)
   examples : IO.Ref Nat
+  /-- Commands in which a search tactic (`exact?` and the like) stands for a proof. -/
+  searches : IO.Ref Nat
+
+/-- Tactics that look for a proof and suggest it: they are no proof themselves. -/
+def isSearch (kind : SyntaxNodeKind) : Bool :=
+  kind == ``Parser.Tactic.exact? || kind == ``Parser.Tactic.apply? || kind == ``Parser.Tactic.rewrites?
+
+partial def hasSearch (stx : Syntax) : Bool :=
+  match stx with
+  | .node _ kind children => if isSearch kind then true else go children 0
+  | _ => false
+where
+  go (children : Array Syntax) (i : Nat) : Bool :=
+    if h : i < children.size then
+      if hasSearch children[i] then true else go children (i + 1)
+    else false
 
 def gatherMessages (gather : Gather) (map : FileMap) (log : MessageLog) : IO Unit := do
   if log.hasErrors then gather.failed.set true
@@ -137,6 +154,7 @@ partial def elaborateCommands (path : String) (input : Parser.InputContext) (par
     let (command, parser', log) := Parser.parseCommand input context parser {}
     gatherMessages gather input.fileMap log
     if Parser.isTerminalCommand command then return state
+    if hasSearch command then gather.searches.modify (fun n => n + 1)
     let n ← gather.examples.get
     let command ← match nameExample command (n + 1) with
       | some renamed => do gather.examples.set (n + 1); pure renamed
@@ -232,13 +250,15 @@ def elaborateFrom (state : Command.State) (source : Source) : IO (Elaborated × 
   let failed ← IO.mkRef false
   let sorries ← IO.mkRef (#[] : Array FoundSorry)
   let examples ← IO.mkRef 0
-  let gather : Gather := { messages, failed, sorries, examples }
+  let searches ← IO.mkRef 0
+  let gather : Gather := { messages, failed, sorries, examples, searches }
   gatherMessages gather input.fileMap log
   let state ← elaborateCommands source.path input parser state gather
   let messages ← gather.messages.get
   let failed ← gather.failed.get
   let sorries ← gather.sorries.get
-  return ({ env := state.env, messages, failed, sorries, map := input.fileMap }, state)
+  let searches ← gather.searches.get
+  return ({ env := state.env, messages, failed, sorries, searches, map := input.fileMap }, state)
 
 def elaborateIn (env : Environment) (source : Source) (limits : Limits) : IO Elaborated := do
   let (done, _) ← elaborateFrom (initialState env limits) source
@@ -271,7 +291,8 @@ where
     else ""
 
 inductive Prepared where
-  | ready (env : Environment) (imports : Array Import)
+  /-- `imported` is the environment of the imports alone, `env` that with the dependencies. -/
+  | ready (imported env : Environment)
   | missing (module : Name)
   | broken (text : String)
 
@@ -280,11 +301,11 @@ def prepare (cache : ImportCache) (source : Source) (dependencies : Array Source
   match ← missingModule items 0 with
   | some name => return .missing name
   | none =>
-    let env ← importCached cache items
-    let env := env.setMainModule `Main
-    match ← elaborateDependencies env dependencies limits 0 with
+    let imported ← importCached cache items
+    let imported := imported.setMainModule `Main
+    match ← elaborateDependencies imported dependencies limits 0 with
     | .error text => return .broken text
-    | .ok env => return .ready env items
+    | .ok env => return .ready imported env
 
 /-! ## From a `sorry` to a proof state -/
 
@@ -335,6 +356,16 @@ def levelsOf (cell : Cell) (lctx : LocalContext) (type : Expr) : IO (List Name) 
   let state ← state.get
   return state.params.toList
 
+/-- The state whose only goal is a new metavariable of the given type. -/
+def rootState (blank : ProofState) (cell : Cell) (lctx : LocalContext) (instances : LocalInstances) (type : Expr) : IO ProofState := do
+  let goal ← cell.run (fun a b c d => mkFreshExprMVarAt lctx instances type .syntheticOpaque .anonymous 0 a b c d)
+  let levelNames ← levelsOf cell lctx type
+  let metaState ← cell.meta'.get
+  let coreState ← cell.core.get
+  return { blank with
+    ngen := coreState.ngen, mctx := metaState.mctx, levelNames
+    goals := [goal.mvarId!], root := goal.mvarId! }
+
 def stateOfSorry (found : FoundSorry) (path : String) (limits : Limits) : IO ProofState := do
   let core ← withLimits (coreContextOf found.context path) limits
   let blank : ProofState := {
@@ -351,15 +382,38 @@ def stateOfSorry (found : FoundSorry) (path : String) (limits : Limits) : IO Pro
   let type ← cell.run (fun a b c d => inferType found.expr a b c d)
   let type ← instantiate cell type
   let (lctx, instances) ← cleanContext cell lctx
-  let goal ← cell.run (fun a b c d => mkFreshExprMVarAt lctx instances type .syntheticOpaque .anonymous 0 a b c d)
-  let levelNames ← levelsOf cell lctx type
   let early ← contextKnown found.envBefore cell lctx type
-  let metaState ← cell.meta'.get
-  let coreState ← cell.core.get
-  return { blank with
+  let state ← rootState blank cell lctx instances type
+  return { state with
     env := if early then found.envBefore else found.context.env
-    ngen := coreState.ngen, mctx := metaState.mctx, levelNames
-    auxDeclNGen := { namePrefix := found.declaration ++ `_tactic }
-    goals := [goal.mvarId!], root := goal.mvarId! }
+    auxDeclNGen := { namePrefix := found.declaration ++ `_tactic } }
+
+/-- The state of a bare statement, elaborated after a header (`open`, `variable` and the like count). -/
+def stateOfStatement (state : Command.State) (path statement : String) (limits : Limits) : IO (Except String ProofState) := do
+  match state.scopes, Parser.runParserCategory state.env `term statement "<statement>" with
+  | _, .error text => return .error text
+  | [], _ => return .error "no scope left"
+  | scope :: _, .ok stx =>
+    let core ← withLimits {
+      fileName := path, fileMap := FileMap.ofString statement, options := scope.opts.setBool `autoImplicit false
+      currNamespace := scope.currNamespace, openDecls := scope.openDecls } limits
+    let blank : ProofState := {
+      core, env := state.env, ngen := state.ngen, auxDeclNGen := { namePrefix := `_statement }
+      nextMacroScope := state.nextMacroScope, mctx := {}, levelNames := scope.levelNames, goals := [], root := ⟨`none⟩ }
+    let cell ← blank.cell core
+    let termRef ← IO.mkRef ({ levelNames := scope.levelNames } : Term.State)
+    let termContext : Term.Context := { errToSorry := false }
+    match ← (Term.elabTermEnsuringType stx (some (.sort .zero)) true true none termContext termRef
+        cell.metaContext cell.meta' cell.coreContext cell.core).toBaseIO with
+    | .error e => let text ← exceptionText e; return .error text
+    | .ok type =>
+    match ← (Term.synthesizeSyntheticMVarsNoPostponing false termContext termRef cell.metaContext cell.meta'
+        cell.coreContext cell.core).toBaseIO with
+    | .error e => let text ← exceptionText e; return .error text
+    | .ok _ =>
+      let type ← instantiate cell type
+      if type.hasMVar then return .error "the statement leaves a metavariable: add a type annotation"
+      let root ← rootState blank cell {} #[] type
+      return .ok root
 
 end TacticServer

@@ -118,7 +118,7 @@ def instantiate (c : Cell) (e : Expr) : IO Expr := do
   return e
 
 def headName (e : Expr) : Option Name :=
-  match e.getAppFn with
+  match e.consumeMData.getAppFn with
   | .const n _ => some n
   | _ => none
 
@@ -137,11 +137,11 @@ def showHypothesis (c : Cell) (env : Environment) (decl : LocalDecl) : IO ShownH
   let isProp ← c.run (fun a b c d => isProp type a b c d)
   let inductive? ← inductiveOf c env type
   let value? ← match decl with
-    | .ldecl (value := v) .. => do
+    | .ldecl (value := v) (nondep := false) .. => do
       let v ← instantiate c v
       let format ← pretty c v
       pure (some format)
-    | .cdecl .. => pure none
+    | _ => pure none
   return { name := decl.userName.toString, type := format, typeText := format.pretty, value?, isProp, inductive?
            accessible := !decl.userName.hasMacroScopes && !decl.userName.isInaccessibleUserName }
 
@@ -188,7 +188,7 @@ partial def hypothesisJsons (hs : Array ShownHypothesis) (i : Nat) (acc : Array 
   if h : i < hs.size then hypothesisJsons hs (i + 1) (acc.push (hypothesisJson hs[i])) else acc
 
 def headText (target : Expr) : String :=
-  match target with
+  match target.consumeMData with
   | .forallE .. => "∀"
   | e => match headName e with
     | some n => n.toString
@@ -226,7 +226,7 @@ def goalJson (s : ProofState) (core : Core.Context) (g : MVarId) : IO Json := do
       ("hypotheses", .arr (hypothesisJsons hs 0 #[])),
       ("target", .str targetFormat.pretty),
       ("pretty", .str (contextText hs 0 "" "" ++ (targetLine targetFormat).pretty)),
-      ("tag", .str decl.userName.eraseMacroScopes.toString),
+      ("tag", .str (if decl.userName.isAnonymous then "" else decl.userName.eraseMacroScopes.toString)),
       ("head", .str (headText target)),
       ("definitions", .arr (nameJsons names 0 #[]))]
 

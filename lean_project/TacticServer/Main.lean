@@ -1,5 +1,5 @@
 import Lean
-import TacticServer.Tactic
+import TacticServer.Check
 
 /-!
 # The tactic server
@@ -65,9 +65,10 @@ def openSource (server : Server) (source : Source) (dependencies : Array Source)
   | .broken text => return { status := .ok, body := [
       ("messages", .arr #[Json.mkObj [("severity", .str "error"), ("position", positionJson ⟨1, 0⟩ 0), ("text", .str text)]]),
       ("sorries", .arr #[])] }
-  | .ready env _ =>
+  | .ready _ env =>
     let done ← elaborateIn env source limits
     server.env.set (some done.env)
+    server.trusted.set #[]
     let sorries ← IO.mkRef (#[] : Array Json)
     forArray done.sorries fun found => do
       let j ← sorryJson server done source.path limits found
@@ -89,6 +90,115 @@ def run (server : Server) (id : Nat) (tactic : String) (limits : Limits) : IO An
       let id ← addState server next
       return { status := .ok, body := [("state", natJson id), ("goals", .arr goals)] }
 
+def openStatement (server : Server) (header : Source) (statement : String) (limits : Limits) : IO Answer := do
+  match ← prepare server.imports header #[] limits with
+  | .missing name => return failure .missingModule name.toString
+  | .broken text => return failure .badRequest text
+  | .ready _ env =>
+    let (done, state) ← elaborateFrom (initialState env limits) header
+    if done.failed then return { status := .badRequest, error := "the header does not compile", body := [("messages", .arr done.messages)] }
+    server.env.set (some done.env)
+    match ← stateOfStatement state header.path statement limits with
+    | .error text => return failure .badRequest text
+    | .ok s =>
+      let id ← addState server s
+      let goal ← goalJson s s.core s.root
+      return { status := .ok, body := [("state", natJson id), ("goals", .arr #[goal])] }
+
+def check (server : Server) (original candidate : Source) (dependencies : Array Source) (limits : Limits) : IO Answer := do
+  let wanted ← allImports (dependencies.push original) dependencies 0 #[]
+  let given ← allImports (dependencies.push candidate) dependencies 0 #[]
+  if importKey wanted 0 "" != importKey given 0 "" then
+    return { status := .ok, error := "the imports are not those of the original", body := [("messages", .arr #[]), ("verdicts", .arr #[])] }
+  match ← prepare server.imports original dependencies limits with
+  | .missing name => return failure .missingModule name.toString
+  | .broken text => return failure .badRequest text
+  | .ready imported env =>
+    let first ← elaborateIn env original limits
+    if first.failed then return { status := .badRequest, error := "the original does not compile", body := [("messages", .arr first.messages)] }
+    let second ← elaborateIn env candidate limits
+    let verdicts ← judgeAll { imported, original := first.env, candidate := second.env } env
+    let error := if second.failed then "the file has errors"
+      else if second.searches > first.searches then "a search tactic (exact?, apply?, rw?) stands for a proof" else ""
+    return { status := .ok, error, body := [("messages", .arr second.messages), ("verdicts", .arr verdicts)] }
+
+/-! ## Declarations of the environment -/
+
+def kindText : ConstantInfo → String
+  | .thmInfo _ => "theorem"
+  | .defnInfo _ => "definition"
+  | .axiomInfo _ => "axiom"
+  | .opaqueInfo _ => "opaque"
+  | .quotInfo _ => "quot"
+  | .inductInfo _ => "inductive"
+  | .ctorInfo _ => "constructor"
+  | .recInfo _ => "recursor"
+
+/-- Under stubs a library theorem shows as what it stands for. -/
+def shownKind (env : Environment) (cell : Cell) (info : ConstantInfo) : IO String := do
+  match info with
+  | .axiomInfo v =>
+    if libraryIsStubs env && stubIsLibrary v && !isNew env v.name then
+      let proposition ← cell.run (fun a b c d => isProp v.type a b c d)
+      return if proposition then "theorem" else "definition"
+    else return "axiom"
+  | _ => return kindText info
+
+structure Listing where
+  env : Environment
+  cell : Cell
+  stop : Nat
+  index : IO.Ref Nat
+  start : Nat
+  found : IO.Ref (Array Json)
+
+def list (l : Listing) (module : String) (info : ConstantInfo) : IO Unit := do
+  let i ← l.index.get
+  l.index.set (i + 1)
+  if i < l.start || i ≥ l.stop || info.name.isInternalDetail then pure () else
+  let kind ← shownKind l.env l.cell info
+  let type ← pretty l.cell info.type
+  let j := Json.mkObj [("name", .str info.name.toString), ("kind", .str kind), ("module", .str module), ("type", .str type.pretty)]
+  l.found.modify (fun a => a.push j)
+
+partial def listModules (l : Listing) (names : Array Name) (data : Array ModuleData) (i : Nat) (only : Option String) : IO Unit := do
+  if h : i < data.size then
+    let name := if h' : i < names.size then names[i].toString else ""
+    let wanted := match only with
+      | none => true
+      | some m => m == name
+    if wanted then
+      let here ← l.index.get
+      let size := data[i].constants.size
+      -- Whole modules outside the window are skipped at once.
+      if here + size ≤ l.start || here ≥ l.stop then l.index.set (here + size)
+      else forArray data[i].constants (fun info => list l name info)
+    listModules l names data (i + 1) only
+
+def declarations (server : Server) (start limit : Nat) (only : Option String) : IO Answer := do
+  match ← server.env.get with
+  | none => return failure .badRequest "no source is open"
+  | some env =>
+    let core ← withLimits { fileName := "", fileMap := FileMap.ofString "" } { heartbeats := 0, recursion := 1000 }
+    let coreRef ← IO.mkRef ({ env, infoState := { enabled := false } } : Core.State)
+    let metaRef ← IO.mkRef ({} : Meta.State)
+    let cell : Cell := { coreContext := core, core := coreRef, metaContext := {}, meta' := metaRef }
+    let index ← IO.mkRef 0
+    let found ← IO.mkRef (#[] : Array Json)
+    let l : Listing := { env, cell, start, stop := start + limit, index, found }
+    listModules l env.allImportedModuleNames env.header.moduleData 0 only
+    let own := match only with
+      | none => true
+      | some m => m.isEmpty
+    if own then forNew env (fun info => list l "" info)
+    let total ← l.index.get
+    let found ← found.get
+    let next := if start + limit < total then natJson (start + limit) else Json.null
+    return { status := .ok, body := [("declarations", .arr found), ("next", next)] }
+
+partial def readNames (texts : Array String) (i : Nat) (acc : Array Name) : Array Name :=
+  if h : i < texts.size then readNames texts (i + 1) (acc.push texts[i].toName) else acc
+
 def info : Answer :=
   { status := .ok, body := [("lean", .str versionString), ("protocol", natJson 1)] }
 
@@ -102,7 +212,12 @@ def answer (server : Server) (request : Request) : IO Answer := do
     server.states.set #[]
     server.states.set (dropStates states ids 0)
     return { status := .ok }
-  | _ => return failure .badRequest "not there"
+  | .statement header statement limits => openStatement server header statement limits
+  | .check original candidate dependencies limits => check server original candidate dependencies limits
+  | .declarations start limit only => declarations server start limit only
+  | .trust names =>
+    server.trusted.modify (fun a => readNames names 0 a)
+    return { status := .ok }
 
 def answerLine (server : Server) (line : String) : IO (Nat × Answer) := do
   match Json.parse line with
@@ -124,7 +239,8 @@ def reply (out : IO.FS.Stream) (nonce : String) (a : Answer) (id nanos : Nat) : 
 
 partial def serve (server : Server) (input output : IO.FS.Stream) (nonce : String) : IO Unit := do
   let line ← input.getLine
-  if line.isEmpty then return
+  -- The input has ended: leave at once, whatever threads are still there.
+  if line.isEmpty then IO.Process.exit 0
   let start ← IO.monoNanosNow
   let (id, a) ← answerLine server line
   let stop ← IO.monoNanosNow

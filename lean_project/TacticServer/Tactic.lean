@@ -39,14 +39,10 @@ def addAxiom (w : AxiomWalk) (n : Name) : IO Unit := do
 def collectImported (env : Environment) (n : Name) : Array Name :=
   ((CollectAxioms.collect n env) {}).2.axioms
 
-/-- An imported stub stands for a proved theorem when it is a proposition of the shipped library. -/
-def stubIsTheorem (w : AxiomWalk) (info : AxiomVal) : IO Bool := do
-  if memName dangerousAxioms info.name || memName standardAxioms info.name then return false
-  let core ← withLimits { fileName := "", fileMap := FileMap.ofString "" } { heartbeats := 0, recursion := 1000 }
-  let coreRef ← IO.mkRef ({ env := w.env } : Core.State)
-  let metaRef ← IO.mkRef ({} : Meta.State)
-  let cell : Cell := { coreContext := core, core := coreRef, metaContext := {}, meta' := metaRef }
-  cell.run (fun a b c d => isProp info.type a b c d)
+/-- An imported stub stands for what the shipped library proves or defines, opaquely: whatever holds for
+every value of that type holds for the real one. Real axioms and unsafe constants stay axioms. -/
+def stubIsLibrary (info : AxiomVal) : Bool :=
+  !info.isUnsafe && !memName dangerousAxioms info.name && !memName standardAxioms info.name
 
 mutual
 
@@ -54,14 +50,11 @@ partial def walkConstant (w : AxiomWalk) (n : Name) : IO Unit := do
   if (w.env.getModuleIdxFor? n).isSome then
     match w.env.find? n with
     | some (.axiomInfo info) =>
-      if w.stubs then
-        let isTheorem ← stubIsTheorem w info
-        if isTheorem then pure () else addAxiom w n
-      else addAxiom w n
+      if w.stubs && stubIsLibrary info then pure () else addAxiom w n
     | _ => if w.stubs then pure () else forArray (collectImported w.env n) (fun a => addAxiom w a)
   else
     let visited ← w.visited.get
-    if memName visited n || memName w.trusted n then pure () else
+    if memName visited n || memName w.trusted (privateToUserName n) then pure () else
     w.visited.set (visited.push n)
     match w.env.find? n with
     | none => addAxiom w (`unknown ++ n)
@@ -156,6 +149,11 @@ partial def anySorry (cell : Cell) (goals : List MVarId) : IO Bool := do
     let e ← instantiate cell (.mvar g)
     if usesSorry e then return true else anySorry cell gs
 
+/-- What a failed tactic said: an aborted one has logged its errors before. -/
+def failureText (cell : Cell) (e : Exception) : IO String := do
+  let state ← cell.core.get
+  if state.messages.hasErrors then logText state.messages else exceptionText e
+
 def runTactic (s : ProofState) (tactic : String) (limits : Limits) (trusted : Array Name) : IO Ran := do
   match Parser.runParserCategory s.env `tactic tactic "<tactic>" with
   | .error text => return .failed text
@@ -168,15 +166,15 @@ def runTactic (s : ProofState) (tactic : String) (limits : Limits) (trusted : Ar
     let tacticContext : Tactic.Context := { elaborator := .anonymous, recover := false }
     match ← (Tactic.evalTactic stx tacticContext tacticRef termContext termRef cell.metaContext cell.meta'
         cell.coreContext cell.core).toBaseIO with
-    | .error e => let text ← exceptionText e; return .failed text
+    | .error e => let text ← failureText cell e; return .failed text
     | .ok _ =>
     match ← (Term.synthesizeSyntheticMVarsNoPostponing false termContext termRef cell.metaContext cell.meta'
         cell.coreContext cell.core).toBaseIO with
-    | .error e => let text ← exceptionText e; return .failed text
+    | .error e => let text ← failureText cell e; return .failed text
     | .ok _ =>
     match ← (Tactic.pruneSolvedGoals tacticContext tacticRef termContext termRef cell.metaContext cell.meta'
         cell.coreContext cell.core).toBaseIO with
-    | .error e => let text ← exceptionText e; return .failed text
+    | .error e => let text ← failureText cell e; return .failed text
     | .ok _ =>
     let coreState ← cell.core.get
     if coreState.messages.hasErrors then

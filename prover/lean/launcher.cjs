@@ -1,4 +1,8 @@
-// Runs the embedded Lean: `node launcher.cjs --home DIR [--mount HOST=GUEST]... -- <arguments of lean>`.
+// Runs the embedded Lean:
+// `node launcher.cjs --home DIR [--mount HOST=GUEST]... [--export GUEST=HOST] -- <arguments of lean>`.
+//
+// Lean writes into its own memory at most; --export copies a folder of that to a folder of the machine
+// once Lean has ended well.
 //
 // The same file is the main thread, every pthread of the wasm program, and a small watchdog. Lean sees
 // the library at /lib/lean and each HOST folder at GUEST, all read-only, and nothing else of the machine:
@@ -159,9 +163,14 @@ function leave(code, line) {
   process.exit(code);
 }
 
+// After `--version` or a `main : IO Unit` this build returns the address of Lean's unit value as its code.
+function exitCode(code) {
+  return code >= 0 && code <= 255 ? code : 0;
+}
+
 function die(error) {
   const text = error?.errno === undefined ? String(error?.message ?? error) : `file system error ${error.errno}`;
-  if (error?.name === "ExitStatus") leave(error.status);
+  if (error?.name === "ExitStatus") leave(exitCode(error.status));
   if (memoryUsedUp || /OOM|enlarge memory|out of memory|Array buffer allocation/i.test(text)) {
     leave(OUT_OF_MEMORY, `out of memory (${text})`);
   }
@@ -180,11 +189,12 @@ function watchParent() {
 // --- start ----------------------------------------------------------------------------------------
 
 function parseArguments(argv) {
-  const options = { home: null, mounts: [], lean: [] };
+  const options = { home: null, mounts: [], exported: null, lean: [] };
   for (let i = 0; i < argv.length; i++) {
     if (argv[i] === "--") return { ...options, lean: argv.slice(i + 1) };
     else if (argv[i] === "--home") options.home = argv[++i];
     else if (argv[i] === "--mount") options.mounts.push(splitMount(argv[++i]));
+    else if (argv[i] === "--export") options.exported = splitExport(argv[++i]);
     else leave(2, `unknown launcher option ${argv[i]}`);
   }
   return options;
@@ -193,6 +203,18 @@ function parseArguments(argv) {
 function splitMount(text) {
   const cut = text.lastIndexOf("=");
   return { host: text.slice(0, cut), guest: text.slice(cut + 1) };
+}
+
+function splitExport(text) {
+  const cut = text.indexOf("=");
+  return { guest: text.slice(0, cut), host: text.slice(cut + 1) };
+}
+
+function exportFiles(FS, { guest, host }) {
+  for (const name of FS.readdir(guest)) {
+    const file = path.posix.join(guest, name);
+    if (FS.isFile(FS.stat(file).mode)) fs.writeFileSync(path.join(host, name), FS.readFile(file));
+  }
 }
 
 function makeFolder(FS, folder) {
@@ -210,6 +232,7 @@ function mountAll(Module, options) {
     makeFolder(FS, guest);
     FS.mount(FS.filesystems.NODEFS, { root: host }, guest);
   }
+  if (options.exported) makeFolder(FS, options.exported.guest);
   Module.ENV.LEAN_PATH = LIBRARY;
 }
 
@@ -226,7 +249,10 @@ function main() {
     mainScriptUrlOrBlob: __filename,
     preRun: [() => mountAll(Module, options)],
     onRuntimeInitialized: () => connectStreams(Module.FS),
-    onExit: (code) => leave(memoryUsedUp ? OUT_OF_MEMORY : code),
+    onExit: (code) => {
+      if (exitCode(code) === 0 && options.exported) exportFiles(Module.FS, options.exported);
+      leave(memoryUsedUp ? OUT_OF_MEMORY : exitCode(code));
+    },
     print: () => {},
     // A thread that dies throws in the main thread as well, and that ends the process with a line of its own.
     printErr: (text) => text.startsWith("worker sent an error!") || writeAll(2, Buffer.from(text + "\n")),

@@ -5,20 +5,20 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
 from prover.errors import InputError
 from prover.lean.bundle import written_bundle
 from prover.lean.install import EmbeddedLean, Progress, ensure_embedded
+from prover.lean.server import SERVER_MOUNT, ensure_server
 from prover.settings import GIB, settings
 
 EMBEDDED_VERSION = "4.28.0-pre"
 _EMBEDDED_MEMORY = 3 * GIB
 #: A native Lean counts the library's memory-mapped files too, and Mathlib's are 5 GB.
 _TOOLCHAIN_MEMORY = 8 * GIB
-_SERVER_FOLDER = "/tactic-server"
 _PROJECT_FILES = ("lakefile.lean", "lakefile.toml", "lean-toolchain")
 _LAUNCHER = Path(__file__).with_name("launcher.cjs")
 _GUARD = Path(__file__).with_name("guard.py")
@@ -52,6 +52,8 @@ class LeanCommand:
     #: The whole environment of the process; None is our own.
     env: Mapping[str, str] | None = None
     embedded: EmbeddedLean | None = field(default=None)
+    #: The folder of the compiled tactic server (embedded only).
+    server: Path | None = None
 
     def argv(self, arguments: Sequence[str], mounts: Iterable[Mount] = ()) -> list[str]:
         """Return the command line of ``lean ARGUMENTS``; only the embedded Lean heeds the mounts."""
@@ -67,16 +69,15 @@ class LeanCommand:
             *arguments,
         ]
 
-    def server_argv(self, server_file: Path, mounts: Iterable[Mount] = ()) -> list[str]:
-        """Return the command line that runs a Lean program given as one file."""
-        if self.kind is Kind.TOOLCHAIN:
-            return self.argv(["--run", str(server_file)])
-        server = Mount(server_file.parent, _SERVER_FOLDER)
-        return self.argv(["--run", f"{_SERVER_FOLDER}/{server_file.name}"], [server, *mounts])
-
     def tactic_server_argv(self, mounts: Iterable[Mount] = ()) -> list[str]:
-        """Return the command line of the tactic server."""
-        return self.server_argv(written_bundle(), mounts)
+        """Return the command line of the tactic server.
+
+        Raises:
+            LeanUnavailable: the server's sources are missing, or do not compile.
+        """
+        if self.server is None:
+            return self.argv(["--run", str(written_bundle())])
+        return self.argv(["--run", f"{SERVER_MOUNT}/Boot.lean"], [Mount(self.server, SERVER_MOUNT), *mounts])
 
 
 def mounts_of(files: Iterable[Path]) -> tuple[Mount, ...]:
@@ -98,14 +99,14 @@ def choose_lean(file: Path | None, choice: str | None, progress: Progress | None
         LeanUnavailable: the embedded Lean cannot be installed.
     """
     if choice == Kind.EMBEDDED:
-        return embedded_lean(ensure_embedded(progress))
+        return embedded_lean(ensure_embedded(progress), progress)
     project = find_project(file) if file is not None else None
     if choice is not None:
         return _toolchain([_executable(choice)], choice, project)
     lake = shutil.which("lake")
     if project is not None and lake is not None:
         return _toolchain([lake, "env", "lean"], f"lake env lean in {project}", project)
-    return embedded_lean(ensure_embedded(progress))
+    return embedded_lean(ensure_embedded(progress), progress)
 
 
 def find_project(file: Path) -> Path | None:
@@ -116,8 +117,26 @@ def find_project(file: Path) -> Path | None:
     return None
 
 
-def embedded_lean(lean: EmbeddedLean) -> LeanCommand:
-    """Return the command of an installed embedded Lean."""
+def embedded_lean(lean: EmbeddedLean, progress: Progress | None = None) -> LeanCommand:
+    """Return the command of an installed embedded Lean, its tactic server compiled.
+
+    Raises:
+        LeanUnavailable: the tactic server does not compile.
+    """
+    bare = bare_embedded_lean(lean)
+
+    def compiler(arguments: Sequence[str], folder: Path, output: Path) -> list[str]:
+        command = bare.argv(arguments, [Mount(folder, SERVER_MOUNT)])
+        launcher = command.index(str(_LAUNCHER))
+        writing = [f"--allow-fs-write={output}/*"]
+        exporting = ["--export", f"/compiled={output}"]
+        return [*command[:launcher], *writing, str(_LAUNCHER), *exporting, *command[launcher + 1 :]]
+
+    return replace(bare, server=ensure_server(compiler, lean.home.name, progress))
+
+
+def bare_embedded_lean(lean: EmbeddedLean) -> LeanCommand:
+    """Return the command of an installed embedded Lean, without a tactic server."""
     # A deep recursion in Lean needs Node's whole stack (8 MB is what a process usually gets). The permission
     # model is a second belt against writing and starting programs; reading is for the launcher to restrict,
     # because Node 24 mixes up folders of which one name begins with the other. The environment is empty:
