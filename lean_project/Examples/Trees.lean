@@ -76,7 +76,7 @@ theorem mem_mirror (x : α) (t : Tree α) : x ∈ₜ t.mirror ↔ x ∈ₜ t := 
 theorem mem_map (f : α → β) (x : α) (t : Tree α) (h : x ∈ₜ t) : f x ∈ₜ t.map f := by
   sorry
 
-/-- A tree of depth `d` has fewer than `2 ^ d` nodes: not yet. -/
+/-- A tree of depth `d` has fewer than `2 ^ d` nodes: hard, for it takes both depths together. -/
 theorem size_lt_two_pow_depth (t : Tree α) : t.size < 2 ^ t.depth := by
   sorry
 

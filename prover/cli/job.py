@@ -18,7 +18,8 @@ from prover.cli.arguments import Arguments
 from prover.cli.interrupt import run_interruptibly
 from prover.cli.progress import Progress
 from prover.errors import InputError, ProverError
-from prover.reports import FileReport, Options, TheoremStatus
+from prover.lean import toolchain
+from prover.reports import FileReport, Options, Stage, TheoremStatus
 from prover.theorem_file import read_theorem_file, write_atomically
 
 _ALL_PROVED, _SOME_NOT, _INPUT_AT_FAULT, _LEAN_AT_FAULT = range(4)
@@ -47,6 +48,7 @@ def _prove(given: Arguments) -> int:
     options = _options(given)
     before = {path: read_theorem_file(path).raw for path in given.files}
     with Progress(verbose=given.verbose) as progress:
+        _install_lean(given, progress)
         if given.statement is not None:
             work = _one(agent.prove_statement(given.statement, options, progress.on_event))
         else:
@@ -62,6 +64,14 @@ def _prove(given: Arguments) -> int:
     show.summary(reports, written, interrupted=interrupted)
     proved = all(t.status is TheoremStatus.PROVED for report in reports for t in report.theorems)
     return _ALL_PROVED if proved and not interrupted else _SOME_NOT
+
+
+def _install_lean(given: Arguments, progress: Progress) -> None:
+    """Install what Lean the work will need, before there is an event loop: here Ctrl-C ends a download."""
+    for path in given.files or (given.check,):
+        toolchain.choose_lean(
+            path, given.lean, lambda text, done, total: progress.on_event(Stage(text, done, total))
+        )
 
 
 async def _one(work: Coroutine[Any, Any, FileReport]) -> list[FileReport]:
@@ -135,6 +145,7 @@ def _check(given: Arguments) -> int:
     for path in (given.check, given.against):
         read_theorem_file(path)
     with Progress(verbose=given.verbose) as progress:
+        _install_lean(given, progress)
         work = agent.check_file(given.check, given.against, _options(given), progress.on_event)
         report, _ = run_interruptibly(work)
     if report is None:

@@ -56,7 +56,9 @@ from prover.cli.arguments import Arguments
     metavar="N",
     help="Lean processes side by side (default: by cores and memory; each takes about 4 GiB).",
 )
-@click.option("--seed", type=int, default=0, show_default=True, metavar="N")
+@click.option(
+    "--seed", type=int, default=0, show_default=True, metavar="N", help="For what is left to chance."
+)
 @click.option(
     "--generator", default="portfolio", show_default=True, metavar="NAME", help="What proposes the tactics."
 )

@@ -22,6 +22,8 @@ import prover
 from prover.cli.progress import Progress
 from prover.cli.prove import main
 from prover.errors import InputError, LeanUnavailable
+from prover.lean import toolchain
+from prover.lean.install import Progress as InstallProgress
 from prover.lean.messages import Message, Position, Severity, Verdict
 from prover.reports import (
     CheckReport,
@@ -70,6 +72,7 @@ class FakeAgent:
         self.options: Options | None = None
         self.before: Callable[[], Any] = lambda: None
         self.accepted = True
+        self.installs = False
 
     async def prove_files(
         self, paths: Sequence[Path], options: Options, on_event: OnEvent
@@ -85,6 +88,10 @@ class FakeAgent:
         for theorem in self.theorems:
             on_event(Finished(theorem))
         return [FileReport(str(path), self.theorems, self.output) for path in paths]
+
+    def choose_lean(self, path: Path | None, choice: str | None, progress: InstallProgress) -> None:
+        if self.installs:
+            progress("Downloading", 1, 2)
 
     async def prove_statement(self, statement: str, options: Options, on_event: OnEvent) -> FileReport:
         (report,) = await self.prove_files([Path(statement)], options, on_event)
@@ -105,6 +112,7 @@ def agent(monkeypatch: pytest.MonkeyPatch) -> FakeAgent:
         prove_files=fake.prove_files, prove_statement=fake.prove_statement, check_file=fake.check_file
     )
     monkeypatch.setattr(prover, "agent", module, raising=False)
+    monkeypatch.setattr(toolchain, "choose_lean", fake.choose_lean)
     return fake
 
 
@@ -162,6 +170,11 @@ def test_options_reach_the_agent(agent: FakeAgent, folder: Path) -> None:
 def test_there_is_at_least_one_worker(agent: FakeAgent, folder: Path) -> None:
     prove("A.lean")
     assert agent.options is not None and agent.options.workers >= 1
+
+
+def test_an_installation_is_shown(agent: FakeAgent, folder: Path) -> None:
+    agent.installs = True
+    assert prove("A.lean").stderr.startswith("Downloading\nStarting Lean\n")
 
 
 def test_help_does_not_wait_for_what_only_the_work_needs() -> None:
