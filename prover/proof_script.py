@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from prover.environment import Environment, ProofFinished, TacticState
+from prover.environment import Environment, ProofFinished, TacticResult, TacticState
 
 Goals = tuple[str, ...]
 
@@ -94,24 +94,29 @@ class _Proof:
 
 @dataclass(slots=True)
 class _Replayer:
-    """Runs proofs, and remembers every state it made so that all can be dropped."""
+    """Runs proofs; keeps what it saw by path, so that nothing is run twice and all states can be dropped."""
 
     environment: Environment
-    made: list[TacticState]
+    seen: dict[tuple[str, ...], TacticResult]
 
     async def run(self, state: TacticState, tactics: Sequence[str]) -> _Proof | None:
         """Run the tactics one after the other; None unless they finish the proof."""
         states: list[TacticState] = []
         for tactic in tactics:
             states.append(state)
-            result = (await self.environment.run_tac(state, tactic)).result
+            result = await self._step(state, tactic)
             if isinstance(result, ProofFinished):
                 return _Proof(tuple(tactics[: len(states)]), tuple(states))
             if not isinstance(result, TacticState):
                 return None
-            self.made.append(result)
             state = result
         return None
+
+    async def _step(self, state: TacticState, tactic: str) -> TacticResult:
+        path = (*state.path, tactic)
+        if path not in self.seen:
+            self.seen[path] = (await self.environment.run_tac(state, tactic)).result
+        return self.seen[path]
 
     async def without(self, proof: _Proof, index: int) -> _Proof | None:
         """Leave out one tactic; None when the proof needs it."""
@@ -125,12 +130,13 @@ class _Replayer:
 
 @asynccontextmanager
 async def _replayer(environment: Environment) -> AsyncIterator[_Replayer]:
-    replayer = _Replayer(environment, [])
+    replayer = _Replayer(environment, {})
     try:
         yield replayer
     finally:
-        if replayer.made:
-            await environment.drop(replayer.made)
+        made = [result for result in replayer.seen.values() if isinstance(result, TacticState)]
+        if made:
+            await environment.drop(made)
 
 
 def _goals(state: TacticState) -> Goals:

@@ -527,7 +527,7 @@ def _cut(text: str, mark: str) -> tuple[str, str, str]:
 
 def _bound(binder: str) -> list[str]:
     """The names in ``x y``, ``(x : T) {y : U}`` and ``x ≥ 5`` (which binds a proof as well)."""
-    groups = re.findall(r"[({\[⦃]([^:]*):", binder) or [binder]
+    groups = re.findall(r"[({\[⦃]([^:]*):", binder) or [binder.partition(":")[0]]
     names, relation, _ = _partition(" ".join(groups), "≤≥<>∈≠")
     found = [name if re.fullmatch(r"[\w']+", name) and name != "_" else "x" for name in names.split()]
     return found + (["h" + found[-1]] if relation and found else [])
