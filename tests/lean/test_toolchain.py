@@ -13,11 +13,12 @@ import pytest
 from prover.errors import InputError, LeanUnavailable
 from prover.lean import bundle, toolchain
 from prover.lean.bundle import bundle_server, written_bundle
-from prover.lean.install import EmbeddedLean
+from prover.lean.install import EmbeddedLean, ensure_embedded
 from prover.lean.toolchain import (
     Kind,
     LeanCommand,
     Mount,
+    bare_embedded_lean,
     choose_lean,
     embedded_lean,
     find_project,
@@ -34,6 +35,7 @@ EMBEDDED = EmbeddedLean(HOME, HOME / "lean.js", HOME / "lean.wasm", HOME / "libr
 @pytest.fixture
 def no_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(toolchain, "ensure_embedded", lambda progress: EMBEDDED)
+    monkeypatch.setattr(toolchain, "ensure_server", lambda *_: Path("/cache/abc"))
 
 
 @pytest.fixture
@@ -89,7 +91,7 @@ def test_a_lean_by_path(tmp_path: Path, programs: Path) -> None:
     command = choose_lean(tmp_path / "X.lean", str(lean))
     assert command.kind is Kind.TOOLCHAIN
     assert command.argv(["--version"], [Mount(tmp_path, "/x")])[-2:] == [str(lean), "--version"]
-    assert command.server_argv(Path("/s/S.lean"))[-3:] == [str(lean), "--run", "/s/S.lean"]
+    assert command.argv(["--run", "/s/S.lean"])[-3:] == [str(lean), "--run", "/s/S.lean"]
 
 
 @pytest.mark.parametrize("choice", ["no-such-lean", "/nowhere/lean", "", "Embedded"])
@@ -107,15 +109,16 @@ def test_the_guarded_command_runs(tmp_path: Path) -> None:
     assert (result.returncode, result.stdout) == (7, "a b c\n")
 
 
+@pytest.mark.usefixtures("no_install")
 def test_embedded_command_line() -> None:
     command = embedded_lean(EMBEDDED)
-    argv = command.server_argv(Path("/cache/abc/TacticServer.lean"), mounts_of([Path("/p/q/X.lean")]))
+    argv = command.tactic_server_argv(mounts_of([Path("/p/q/X.lean")]))
     launcher = next(number for number, part in enumerate(argv) if part.endswith("launcher.cjs"))
     assert argv[launcher + 1 :] == [
         *("--home", str(HOME)),
         *("--mount", "/cache/abc=/tactic-server"),
         *("--mount", "/p/q=/p/q"),
-        *("--", "--run", "/tactic-server/TacticServer.lean"),
+        *("--", "--run", "/tactic-server/Boot.lean"),
     ]
     assert "--permission" in argv[:launcher]
     assert command.env == {}
@@ -123,7 +126,7 @@ def test_embedded_command_line() -> None:
 
 def test_memory_limit_comes_from_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LEAN_PROVER_MEMORY", "1.5")
-    assert embedded_lean(EMBEDDED).memory_limit == 1.5 * GIB
+    assert bare_embedded_lean(EMBEDDED).memory_limit == 1.5 * GIB
 
 
 def test_mounts_are_the_files_folders(tmp_path: Path) -> None:
@@ -199,7 +202,7 @@ def test_the_real_server_is_found() -> None:
 
 @pytest.fixture(scope="module")
 def embedded() -> LeanCommand:
-    return choose_lean(None, "embedded")
+    return bare_embedded_lean(ensure_embedded())
 
 
 def run_lean(command: LeanCommand, file: Path) -> subprocess.CompletedProcess[str]:
@@ -249,6 +252,14 @@ def test_the_embedded_lean_reads_its_folder_and_no_more(embedded: LeanCommand, t
 
 
 @pytest.mark.lean
+def test_version_of_the_embedded_lean(embedded: LeanCommand) -> None:
+    argv = embedded.argv(["--version"])
+    result = subprocess.run(argv, cwd=embedded.cwd, env=embedded.env, capture_output=True)
+    assert (result.returncode, result.stderr) == (0, b"")
+    assert f"version {toolchain.EMBEDDED_VERSION}".encode() in result.stdout
+
+
+@pytest.mark.lean
 def test_endless_recursion_ends_in_one_line(embedded: LeanCommand, tmp_path: Path) -> None:
     file = tmp_path / "Deep.lean"
     deep = "partial def deep (n : Nat) : Nat := if n == 0 then 0 else 1 + deep (n - 1) + deep 0"
@@ -261,9 +272,10 @@ def test_endless_recursion_ends_in_one_line(embedded: LeanCommand, tmp_path: Pat
 _PARENT = """
 import subprocess, sys
 from pathlib import Path
-from prover.lean.toolchain import choose_lean, mounts_of
+from prover.lean.install import ensure_embedded
+from prover.lean.toolchain import bare_embedded_lean, mounts_of
 file = Path(sys.argv[1])
-command = choose_lean(None, "embedded")
+command = bare_embedded_lean(ensure_embedded())
 argv = command.argv(["--run", str(file)], mounts_of([file]))
 pipe = subprocess.PIPE
 lean = subprocess.Popen(argv, cwd=command.cwd, env=command.env, stdout=pipe, start_new_session=True)
