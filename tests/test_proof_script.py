@@ -223,7 +223,7 @@ def read(lines: Sequence[str]) -> Block:
 
 
 def run(walk: Walk, block: Block, goals: list[str]) -> list[str]:
-    """Run a block as Lean does: a bullet sees the main goal only and must close it. Return the tactics run."""
+    """Run a block as Lean does: a bullet sees the main goal only and must close it; return the tactics."""
     order: list[str] = []
     for item in block:
         if isinstance(item, list):

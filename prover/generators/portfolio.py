@@ -22,7 +22,7 @@ from prover.lean.messages import Goal, Hypothesis
 WIDTH = 64
 
 #: Cases of one `rcases`, at most: Lean's time for it grows with their square.
-MOST_CASES = 20
+MOST_CASES = 16
 
 Proposal = tuple[str, float]
 
@@ -376,10 +376,9 @@ def residues(view: View) -> Iterator[Proposal]:
     """Goals about `%` or `∣` by a small numeral: one case for each remainder of each variable."""
     moduli = [int(n) for n in re.findall(r"% (\d{1,2})\b", view.goal.pretty)]
     moduli += [int(n) for n in re.findall(r"\b(\d{1,2}) ∣", view.goal.target)]
-    for modulus in list(dict.fromkeys(m for m in moduli if 2 <= m <= 20))[:2]:
+    for modulus in list(dict.fromkeys(m for m in moduli if 2 <= m <= 12))[:2]:
         for x in [d for d in view.data if d.inductive in MODULO][:3]:
-            cases = " ∨ ".join(f"{x.name} % {modulus} = {r}" for r in range(modulus))
-            split = _split(f"(by omega : {cases})", view.fresh("h"), modulus)
+            split = _split(remainders(x.name, modulus), view.fresh("h"), modulus)
             yield f"{split} <;> simp [{MODULO[x.inductive or '']}, {view.fresh('h')}]", 1.0
     kind = number_type(view)
     if moduli and kind:
@@ -389,23 +388,20 @@ def residues(view: View) -> Iterator[Proposal]:
 
 def powers_cycle(view: View) -> Iterator[Proposal]:
     """``2 ^ n`` modulo 7 is 1, 2, 4, 1, …: state the cycle for ``n``, after which `omega` can reason."""
-    moduli = {
-        int(m) for pair in re.findall(r"% (\d{1,3})\b|\b(\d{1,3}) ∣", view.goal.pretty) for m in pair if m
-    }
-    for base, x in dict.fromkeys(re.findall(r"\b(\d{1,4}) \^ \(?(?:\d+ \* )?(\w+)", view.goal.pretty)):
-        if x not in {d.name for d in view.data if d.inductive == "Nat"}:
-            continue
-        for modulus in sorted(m for m in moduli if m > 1)[:2]:
-            cycle = power_cycle(int(base), modulus)
-            if cycle and f"{base} ^ {x} % {modulus}" not in view.goal.pretty:
-                proof = "by intro k; induction k <;> omega"
-                claim = f"∀ k : Nat, {cycle_claim(int(base), modulus, cycle)}"
-                yield f"have {view.fresh('h')} := ({proof} : {claim}) {x}", 2.0
+    text = view.goal.pretty
+    naturals = {d.name for d in view.data if d.inductive == "Nat"}
+    moduli = {int(m) for pair in re.findall(r"% (\d{1,3})\b|\b(\d{1,3}) ∣", text) for m in pair if m}
+    powers = dict.fromkeys(re.findall(r"\b(\d{1,4}) \^ \(?(?:\d+ \* )?(\w+)", text))
+    for (base, x), modulus in itertools.product(powers, sorted(moduli)):
+        cycle = power_cycle(int(base), modulus)
+        if x in naturals and cycle and f"{base} ^ {x} % {modulus}" not in text:
+            claim = cycle_claim(int(base), x, modulus, cycle)
+            yield f"have {view.fresh('h')} : {claim} := by {cycle_proof(x, len(cycle))}", 2.0
 
 
 def powers_grow(view: View) -> Iterator[Proposal]:
-    """``n < 2 ^ n``, for the powers of two in the target."""
-    for exponent in dict.fromkeys(re.findall(r"\b2 \^ (\w+|\([^()]*\))", view.goal.target)):
+    """``n < 2 ^ n``, for the powers of two in the goal."""
+    for exponent in list(dict.fromkeys(re.findall(r"\b2 \^ (\w+|\([^()]*\))", view.goal.pretty)))[:3]:
         if not exponent.isdigit() and f"< 2 ^ {exponent}" not in view.goal.pretty:
             yield f"have {view.fresh('h')} := @Nat.lt_two_pow_self {exponent}", 1.0
 
@@ -546,7 +542,7 @@ def power_cycle(base: int, modulus: int) -> list[int]:
     [1, 2, 4]
     """
     cycle = [1]
-    while len(cycle) <= 12:
+    while len(cycle) <= 8:
         following = cycle[-1] * base % modulus
         if following == 1:
             return cycle
@@ -554,12 +550,26 @@ def power_cycle(base: int, modulus: int) -> list[int]:
     return []
 
 
-def cycle_claim(base: int, modulus: int, cycle: Sequence[int]) -> str:
-    """What ``base ^ k % modulus`` is, for each remainder of ``k``."""
+def cycle_claim(base: int, x: str, modulus: int, cycle: Sequence[int]) -> str:
+    """What ``base ^ x % modulus`` is, for each remainder of ``x``."""
     if len(cycle) == 1:
-        return f"{base} ^ k % {modulus} = 1"
-    cases = (f"k % {len(cycle)} = {k} ∧ {base} ^ k % {modulus} = {r}" for k, r in enumerate(cycle))
+        return f"{base} ^ {x} % {modulus} = 1"
+    cases = (f"{x} % {len(cycle)} = {k} ∧ {base} ^ {x} % {modulus} = {r}" for k, r in enumerate(cycle))
     return " ∨ ".join(cases)
+
+
+def cycle_proof(x: str, length: int) -> str:
+    """Write ``x`` as a remainder plus a multiple of the length; the multiple makes no difference."""
+    if length == 1:
+        return "simp [Nat.pow_mod]"
+    split = _split(remainders(x, length), "h", length)
+    lemmas = "Nat.pow_add, Nat.pow_mul, Nat.pow_mod, Nat.mul_mod, Nat.add_mod"
+    return f"rw [← Nat.mod_add_div {x} {length}]; {split} <;> simp [h, {lemmas}]"
+
+
+def remainders(x: str, modulus: int) -> str:
+    """A term for the disjunction of all values of ``x % modulus``."""
+    return f"(by omega : {' ∨ '.join(f'{x} % {modulus} = {r}' for r in range(modulus))})"
 
 
 def alternatives(view: View, x: Hypothesis, *, inductive: bool) -> str:
