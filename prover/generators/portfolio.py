@@ -157,9 +157,14 @@ class View:
         return tuple(dict.fromkeys(found))
 
     @cached_property
-    def definitions(self) -> str:
-        """The file's own definitions in the goal, as the inside of a simp list."""
-        return ", ".join(self.goal.definitions[:6])
+    def definitions(self) -> tuple[str, ...]:
+        """The file's own definitions in the goal, by the shortest name that the goal itself shows."""
+        return tuple(self._shown(name) for name in self.goal.definitions[:6])
+
+    def _shown(self, name: str) -> str:
+        parts = name.split(".")
+        suffixes = [".".join(parts[start:]) for start in range(len(parts) - 1, 0, -1)]
+        return next((s for s in suffixes if _mentions(self.goal.pretty, s)), name)
 
     def fresh(self, name: str, *taken: str) -> str:
         """A name close to this one that nothing in the goal has."""
@@ -211,17 +216,29 @@ def unfold_definitions(view: View) -> Iterator[Proposal]:
     """Definitions of the file itself."""
     if not view.definitions:
         return
-    yield f"simp [{view.definitions}]", 5.0
-    yield f"simp_all [{view.definitions}]", 4.0
-    yield f"grind [{view.definitions}]", 4.0
-    yield f"simp [{view.definitions}] <;> omega", 2.0
-    yield f"simp_all [{view.definitions}] <;> grind", 1.0
-    for name in view.goal.definitions[:3]:
+    these = _list(view)
+    yield f"simp{these}", 5.0
+    yield f"simp_all{these}", 4.0
+    yield f"grind{these}", 4.0
+    yield f"simp{these} <;> omega", 2.0
+    yield f"simp_all{these} <;> grind", 1.0
+    for name in view.definitions[:3]:
         yield f"unfold {name}", 1.0
         yield f"rw [{name}]", 0.8
-        yield f"fun_induction {name} <;> simp_all [{view.definitions}]", 1.5
-        yield f"fun_induction {name} <;> grind [{view.definitions}]", 1.5
-        yield f"fun_cases {name} <;> simp_all [{view.definitions}]", 0.5
+        yield f"fun_induction {name} <;> simp_all{these}", 1.5
+        yield f"fun_induction {name} <;> grind{these}", 1.5
+        yield f"fun_cases {name} <;> simp_all{these}", 0.5
+
+
+def construct(view: View) -> Iterator[Proposal]:
+    """Inductive predicates of the file itself (and whatever else has no table of its own)."""
+    if view.goal.head and view.goal.head != "∀" and view.goal.head not in BY_HEAD:
+        yield "constructor", 3.0
+        yield "repeat constructor", 1.0
+        yield "constructor <;> assumption", 1.5
+        yield "constructor <;> simp_all", 1.0
+        if re.search(r"\d \* ", view.goal.target):
+            yield "rw [Nat.mul_succ]", 1.0
 
 
 def case_split(view: View) -> Iterator[Proposal]:
@@ -314,7 +331,7 @@ def specialise_fact(view: View) -> Iterator[Proposal]:
     for h in view.facts:
         if not h.type.startswith("∀"):
             continue
-        terms = [d.name for d in view.data[:4] if d.inductive] + [str(n) for n in view.numbers[:4]]
+        terms = [d.name for d in view.data[:4] if "→" not in d.type] + [str(n) for n in view.numbers[:4]]
         for name, term in ((f"{h.name}_{term}", term) for term in terms):
             if view.fresh(name) == name:
                 yield f"have {name} := {h.name} {term}", 0.4
@@ -465,6 +482,7 @@ RULES: tuple[Rule, ...] = (
     witnesses,
     big_powers,
     unfold_definitions,
+    construct,
     case_split,
     name_the_nameless,
     use_fact,
@@ -618,7 +636,8 @@ def _split(term: str, pattern: str, count: int) -> str:
 
 
 def _list(view: View) -> str:
-    return f" [{view.definitions}]" if view.definitions else ""
+    """The file's own definitions as a simp list, with a blank in front."""
+    return f" [{', '.join(view.definitions)}]" if view.definitions else ""
 
 
 def _mentions(text: str, name: str) -> bool:

@@ -108,6 +108,17 @@ def test_own_types_and_definitions() -> None:
     } <= set(tactics(tree))
 
 
+def test_definitions_go_by_the_name_that_the_goal_shows() -> None:
+    shown = tactics(goal("sumTo n = n", nat("n"), definitions=("Numbers.sumTo",)))
+    assert "simp [sumTo]" in shown
+    hidden = tactics(goal("t.size = 0", var("t", "Tree", "Tree"), definitions=("Tree.size",)))
+    assert "simp [Tree.size]" in hidden
+
+
+def test_own_predicates_are_built() -> None:
+    assert {"constructor", "rw [Nat.mul_succ]"} <= set(tactics(goal("Even (2 * n)", nat("n"), head="Even")))
+
+
 def test_names_with_a_dagger_are_renamed_and_never_used() -> None:
     hidden = Hypothesis("h✝", "p", None, is_prop=True, inductive=None, accessible=False)
     found = tactics(goal("q", hidden, var("l✝", "Tree", "Tree", accessible=False), fact("h", "p → q")))
