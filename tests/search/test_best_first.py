@@ -227,17 +227,13 @@ async def test_proof_is_found_while_another_worker_hangs(monkeypatch: pytest.Mon
 
 
 async def test_one_worker_is_deterministic() -> None:
-    def search(seed: int) -> tuple[Endless, asyncio.Future[object]]:
+    calls = []
+    for _ in range(2):
         environment = Endless({})
         budget = Budget(expansions=30, seconds=FOREVER)
-        generator = ScriptedGenerator(*TEN_TACTICS)
-        return environment, asyncio.ensure_future(
-            best_first_search(environment, generator, budget, seed=seed)
-        )
-
-    (first, one), (second, two) = search(1), search(1)
-    await asyncio.gather(one, two)
-    assert first.calls == second.calls
+        await best_first_search(environment, ScriptedGenerator(*TEN_TACTICS), budget, seed=1)
+        calls.append(environment.calls)
+    assert calls[0] == calls[1]
 
 
 async def test_queries_carry_history_statement_and_seed() -> None:
