@@ -129,7 +129,13 @@ def gatherMessages (gather : Gather) (map : FileMap) (log : MessageLog) : IO Uni
   forPersistent log.reported take
   forPersistent log.unreported take
 
-def elaborateCommand (path : String) (map : FileMap) (command : Syntax) (start : String.Pos.Raw)
+/-- The embedded Lean ships library theorems as axioms: statement without proof. -/
+def libraryIsStubs (env : Environment) : Bool :=
+  match env.find? ``Nat.add_comm with
+  | some (.axiomInfo _) => (env.getModuleIdxFor? ``Nat.add_comm).isSome
+  | _ => false
+
+def elaborateOnce (path : String) (map : FileMap) (command : Syntax) (start : String.Pos.Raw)
     (state : Command.State) : IO Command.State := do
   let context : Command.Context := {
     fileName := path, fileMap := map, cmdPos := start, snap? := none, cancelTk? := none }
@@ -142,6 +148,23 @@ def elaborateCommand (path : String) (map : FileMap) (command : Syntax) (start :
     let position := map.toPosition start
     let message : Message := { fileName := path, pos := position, severity := .error, data := .ofFormat (.text text) }
     return { after with messages := after.messages.add message }
+
+def setNoncomputable (flag : Bool) (state : Command.State) : Command.State :=
+  match state.scopes with
+  | [] => state
+  | scope :: rest => { state with scopes := { scope with isNoncomputable := flag } :: rest }
+
+/-- The embedded Lean lacks much of what compiling a definition takes, and proofs do not need the code: what
+fails is elaborated again without compiling, and when that goes well it counts. -/
+def elaborateCommand (path : String) (map : FileMap) (command : Syntax) (start : String.Pos.Raw)
+    (state : Command.State) : IO Command.State := do
+  let first ← elaborateOnce path map command start state
+  match state.scopes with
+  | [] => return first
+  | scope :: _ =>
+    if !first.messages.hasErrors || scope.isNoncomputable || !libraryIsStubs state.env then return first
+    let second ← elaborateOnce path map command start (setNoncomputable true state)
+    return if second.messages.hasErrors then first else setNoncomputable false second
 
 partial def elaborateCommands (path : String) (input : Parser.InputContext) (parser : Parser.ModuleParserState)
     (state : Command.State) (gather : Gather) : IO Command.State := do
@@ -239,9 +262,14 @@ partial def allImports (sources : Array Source) (dependencies : Array Source) (i
     allImports sources dependencies (i + 1) (addImports items dependencies 0 acc)
   else return acc
 
-def initialState (env : Environment) (limits : Limits) : Command.State :=
+def bareState (env : Environment) (limits : Limits) : Command.State :=
   let state := Command.mkState env {} {}
   { state with maxRecDepth := limits.recursion, infoState := { enabled := true } }
+
+/-- What a file starts with. The embedded Lean takes every file for a `module`, whose declarations are hidden
+from each other's interfaces unless it says otherwise. -/
+def opening (env : Environment) : String :=
+  if libraryIsStubs env then "@[expose] public section\n" else "section\n"
 
 def elaborateFrom (state : Command.State) (source : Source) : IO (Elaborated × Command.State) := do
   let input := inputOf source
@@ -260,8 +288,14 @@ def elaborateFrom (state : Command.State) (source : Source) : IO (Elaborated × 
   let searches ← gather.searches.get
   return ({ env := state.env, messages, failed, sorries, searches, map := input.fileMap }, state)
 
+/-- The state in which the first command of a file is elaborated. -/
+def initialState (env : Environment) (limits : Limits) : IO Command.State := do
+  let (_, state) ← elaborateFrom (bareState env limits) { name := "", path := "", text := opening env }
+  return state
+
 def elaborateIn (env : Environment) (source : Source) (limits : Limits) : IO Elaborated := do
-  let (done, _) ← elaborateFrom (initialState env limits) source
+  let state ← initialState env limits
+  let (done, _) ← elaborateFrom state source
   return done
 
 /-- The commands that close every scope but the file's own. -/
@@ -275,7 +309,7 @@ its own, so that what is `local` in it ends with it, as at the end of a file. -/
 partial def elaborateDependencies (env : Environment) (dependencies : Array Source) (limits : Limits) (i : Nat) : IO (Except String Environment) := do
   if h : i < dependencies.size then
     let source := dependencies[i]
-    let (_, state) ← elaborateFrom (initialState env limits) { source with text := "section\n" }
+    let state ← initialState env limits
     let (done, state) ← elaborateFrom state source
     if done.failed then
       return .error ("the imported file " ++ source.path ++ " does not compile: " ++ firstError done.messages 0)

@@ -95,7 +95,8 @@ def openStatement (server : Server) (header : Source) (statement : String) (limi
   | .missing name => return failure .missingModule name.toString
   | .broken text => return failure .badRequest text
   | .ready _ env =>
-    let (done, state) ← elaborateFrom (initialState env limits) header
+    let state ← initialState env limits
+    let (done, state) ← elaborateFrom state header
     if done.failed then return { status := .badRequest, error := "the header does not compile", body := [("messages", .arr done.messages)] }
     server.env.set (some done.env)
     match ← stateOfStatement state header.path statement limits with
@@ -260,5 +261,12 @@ public unsafe def main : IO Unit := do
   let states ← IO.mkRef (#[] : Array (Option ProofState))
   let trusted ← IO.mkRef (#[] : Array Name)
   let env ← IO.mkRef (none : Option Environment)
-  reply output nonce info 0 0
-  serve { imports := ⟨entries⟩, states, trusted, env } input output nonce
+  let server : Server := { imports := ⟨entries⟩, states, trusted, env }
+  -- In a thread of its own, since its stack is larger than the main one's, and Lean knows where it ends.
+  let work : BaseIO (Except IO.Error Unit) := (do
+    reply output nonce info 0 0
+    serve server input output nonce : IO Unit).toBaseIO
+  let task ← BaseIO.asTask work .dedicated
+  match ← IO.wait task with
+  | .ok _ => pure ()
+  | .error e => throw e

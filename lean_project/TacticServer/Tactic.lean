@@ -19,12 +19,6 @@ def standardAxioms : Array Name := #[``propext, ``Classical.choice, ``Quot.sound
 /-- Never allowed, whoever declares them. -/
 def dangerousAxioms : Array Name := #[``sorryAx, ``Lean.ofReduceBool, ``Lean.ofReduceNat, ``Lean.trustCompiler]
 
-/-- The embedded Lean ships library theorems as axioms: statement without proof. -/
-def libraryIsStubs (env : Environment) : Bool :=
-  match env.find? ``Nat.add_comm with
-  | some (.axiomInfo _) => (env.getModuleIdxFor? ``Nat.add_comm).isSome
-  | _ => false
-
 structure AxiomWalk where
   env : Environment
   stubs : Bool

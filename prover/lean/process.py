@@ -41,6 +41,7 @@ _KEPT_LINES = 50
 _KEPT_CHARACTERS = 2000
 _WATCH_SECONDS = 0.5
 _READY = 0
+_IMPORTS = ("import ", "public import ", "meta import ", "public meta import ")
 #: Exit codes of the launcher, and what a shell makes of SIGABRT and SIGKILL.
 _MEMORY_FAULT, _OUT_OF_MEMORY = 134, 137
 _MEBIBYTE = 1024**2
@@ -124,7 +125,7 @@ class LeanProcess:
         self._noise: deque[str] = deque(maxlen=_KEPT_LINES)
         self._memory = 0
         self._peak_memory = 0
-        self._imports = 0
+        self._headers: set[tuple[str, ...]] = set()
         self._tasks: list[asyncio.Task[None]] = []
         self._life: asyncio.Task[None] | None = None
 
@@ -172,9 +173,19 @@ class LeanProcess:
         return self._cause is None and self._process.returncode is None
 
     @property
+    def used(self) -> bool:
+        """It has been asked for anything yet."""
+        return self._last_id > _READY
+
+    @property
     def imports(self) -> int:
-        """How many requests so far imported modules: their memory is never freed."""
-        return self._imports
+        """How many sets of modules it has imported so far: their memory is never freed."""
+        return len(self._headers)
+
+    @property
+    def memory_share(self) -> float:
+        """What it holds resident as a share of its limit."""
+        return self._memory / self._memory_limit
 
     @property
     def memory(self) -> int:
@@ -200,10 +211,17 @@ class LeanProcess:
             LeanGarbage: the process answered something unreadable, and was killed.
         """
         self._last_id += 1
-        if isinstance(request, OpenRequest | StatementRequest | CheckRequest):
-            self._imports += 1
+        self._note_imports(request)
         line = encode(request, self._last_id)
         return await self._exchange(self._last_id, line, seconds)
+
+    def _note_imports(self, request: Request) -> None:
+        match request:
+            case OpenRequest(source=source) | StatementRequest(header=source) | CheckRequest(original=source):
+                lines = source.text.splitlines()
+                self._headers.add(tuple(line for line in lines if line.lstrip().startswith(_IMPORTS)))
+            case _:
+                pass
 
     async def close(self) -> None:
         """Kill the process, and wait until it is gone."""

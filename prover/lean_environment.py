@@ -1,0 +1,327 @@
+"""The environment over real Lean processes: a file opened in several of them, and one ``sorry`` of it under proof.
+
+A tactic state lives in one process. It is known here by the tactics that lead to it, so that it can be had in
+any process: what a worker does not hold (yet, or any more, after a crash) it makes again by replay.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from prover.environment import (
+    CrashKind,
+    LeanError,
+    Outcome,
+    ProofFinished,
+    TacticCrash,
+    TacticResult,
+    TacticState,
+)
+from prover.errors import InputError, LeanUnavailable
+from prover.lean.messages import (
+    Answer,
+    DropRequest,
+    Limits,
+    Message,
+    OpenRequest,
+    Request,
+    RunRequest,
+    Severity,
+    Sorry,
+    Source,
+    Status,
+    TrustRequest,
+)
+from prover.lean.pool import LeanPool
+from prover.lean.process import LeanGarbage, LeanHung, LeanProcess, ProcessFailure
+
+#: Seconds on the clock that one tactic may take before its process is killed: heartbeats end most tactics
+#: sooner, but some ignore them.
+TACTIC_SECONDS = 12.0
+#: Heartbeats of a tactic in a search: a quarter of what a file may spend, so that few reach the clock.
+SEARCH_LIMITS = Limits(heartbeats=50_000)
+#: Elaborating a whole file.
+OPEN_SECONDS = 300.0
+#: A process that holds more than this share of its memory limit is exchanged between two theorems.
+FULL = 0.8
+
+Path = tuple[str, ...]
+
+
+@dataclass(slots=True)
+class _Worker:
+    """A process with the file open, and the states it holds: by ``sorry`` and path."""
+
+    process: LeanProcess
+    is_open: bool = False
+    states: dict[tuple[int, Path], int] = field(default_factory=dict)
+
+    def forget(self) -> None:
+        self.is_open = False
+        self.states.clear()
+
+
+class LeanFile:
+    """A source opened in up to ``workers`` processes of a pool; made by :func:`open_file`."""
+
+    def __init__(self, pool: LeanPool, request: OpenRequest, workers: int) -> None:
+        self._pool = pool
+        self._request = request
+        self._idle: list[_Worker] = []
+        self._free = asyncio.Semaphore(workers)
+        self._all: list[_Worker] = []
+        self._trusted: tuple[str, ...] = ()
+        self.workers = workers
+        self.messages: tuple[Message, ...] = ()
+        self.sorries: tuple[Sorry, ...] = ()
+        #: Processes that were lost to a tactic or to the machine.
+        self.crashes = 0
+
+    async def start(self) -> None:
+        """Open the source in the first process.
+
+        Raises:
+            InputError: it does not compile, or imports a module that this Lean does not have.
+            LeanUnavailable: Lean cannot be started, or dies of the source.
+        """
+        async with self.worker(None) as worker:
+            answer = await self._open(worker)
+            self.messages, self.sorries = answer.messages, answer.sorries
+
+    async def trust(self, names: Sequence[str]) -> None:
+        """Let later proofs use declarations whose ``sorry`` has been proved."""
+        self._trusted = (*self._trusted, *names)
+        for worker in self._all:
+            if worker.is_open and worker.process.alive:
+                await self._ask(worker, TrustRequest(tuple(names)))
+
+    @asynccontextmanager
+    async def worker(self, wanted: tuple[int, Path] | None) -> AsyncIterator[_Worker]:
+        """Borrow a worker, if possible one that holds the wanted state."""
+        async with self._free:
+            worker = await self._take(wanted)
+            try:
+                yield worker
+            finally:
+                self._idle.append(worker)
+
+    async def _take(self, wanted: tuple[int, Path] | None) -> _Worker:
+        for worker in self._idle:
+            if wanted in worker.states:
+                self._idle.remove(worker)
+                return worker
+        if self._idle:
+            return self._idle.pop(0)
+        worker = _Worker(await self._pool.acquire())
+        self._all.append(worker)
+        return worker
+
+    async def close(self) -> None:
+        """Give all processes back."""
+        for worker in self._all:
+            await self._pool.release(worker.process)
+        self._all.clear()
+        self._idle.clear()
+
+    # --- talking to a worker ----------------------------------------------------------------------
+
+    async def run(self, worker: _Worker, index: int, path: Path, tactic: str) -> Outcome:
+        """Run a tactic on the state at ``path`` of a ``sorry``; a lost process is replaced and asked once more.
+
+        Raises:
+            LeanUnavailable: Lean cannot be started any more.
+        """
+        start = time.perf_counter()
+        for attempt in (1, 2):
+            try:
+                result, milliseconds = await self._try(worker, index, path, tactic)
+                return Outcome(result, milliseconds / 1000, time.perf_counter() - start)
+            except ProcessFailure as failure:
+                self.crashes += 1
+                await self._renew(worker)
+                # What hung once will hang again; a process can also die of something else than this tactic.
+                if isinstance(failure, LeanHung) or attempt == 2:
+                    seconds = time.perf_counter() - start
+                    return Outcome(TacticCrash(_kind(failure), str(failure)), seconds, seconds)
+        raise AssertionError("the second attempt returns")
+
+    async def _try(self, worker: _Worker, index: int, path: Path, tactic: str) -> tuple[TacticResult, float]:
+        if not worker.is_open:
+            await self._open(worker)
+        state = await self._state(worker, index, path)
+        if state is None:
+            return TacticCrash(CrashKind.DIED, "the state was lost and its tactics fail now"), 0.0
+        answer = await self._ask(worker, RunRequest(state, tactic, SEARCH_LIMITS))
+        match answer.status:
+            case Status.OK:
+                path = (*path, tactic)
+                worker.states[index, path] = answer.state
+                return TacticState(answer.goals, path), answer.ms
+            case Status.PROVED:
+                return ProofFinished((*path, tactic)), answer.ms
+            case Status.TACTIC_FAILED | Status.INTERNAL:
+                return LeanError(answer.error), answer.ms
+            case status:
+                raise AssertionError(f"{status} in answer to a tactic: {answer.error}")
+
+    async def _state(self, worker: _Worker, index: int, path: Path) -> int | None:
+        """Return the id of a state in this worker, made by replay where it is missing."""
+        known = len(path)
+        while (index, path[:known]) not in worker.states:
+            known -= 1
+        state = worker.states[index, path[:known]]
+        for length in range(known, len(path)):
+            answer = await self._ask(worker, RunRequest(state, path[length], SEARCH_LIMITS))
+            if answer.status is not Status.OK:
+                return None
+            state = answer.state
+            worker.states[index, path[: length + 1]] = state
+        return state
+
+    async def drop(self, keys: Sequence[tuple[int, Path]]) -> None:
+        """Forget states, in whichever worker holds them."""
+        for worker in self._all:
+            ids = tuple(worker.states.pop(key) for key in keys if key in worker.states)
+            if ids and worker.process.alive:
+                await self._ask_quietly(worker, DropRequest(ids))
+
+    async def tidy(self, index: int) -> None:
+        """Forget all states of a ``sorry`` but its root, and exchange processes that are nearly full."""
+        for worker in self._all:
+            await self.drop([key for key in worker.states if key[0] == index and key[1]])
+            if worker in self._idle and worker.process.memory_share > FULL:
+                await self._renew(worker)
+
+    async def _open(self, worker: _Worker) -> Answer:
+        """Open the source in a worker, and check that it is the same there.
+
+        Raises:
+            InputError, LeanUnavailable: as :meth:`start`.
+        """
+        answer = await self._exchange_for_opening(worker)
+        if answer.status is Status.MISSING_MODULE:
+            raise InputError(missing_module(self._request.source, answer.error))
+        if answer.status is not Status.OK:
+            raise LeanUnavailable(f"{self._request.source.path}: Lean gave up on it: {answer.error}")
+        errors = [m for m in answer.messages if m.severity is Severity.ERROR]
+        if errors:
+            raise InputError(compile_errors(self._request.source, errors))
+        worker.states = {(i, ()): sorry.state for i, sorry in enumerate(answer.sorries)}
+        worker.is_open = True
+        if self._trusted:
+            await self._ask(worker, TrustRequest(self._trusted))
+        return answer
+
+    async def _exchange_for_opening(self, worker: _Worker) -> Answer:
+        try:
+            return await worker.process.ask(self._request, OPEN_SECONDS)
+        except ProcessFailure as failure:
+            if self.sorries:  # it was opened before: the process is at fault, not the file
+                raise
+            path = self._request.source.path
+            raise LeanUnavailable(f"{path}: Lean did not survive this file.\n{failure}") from failure
+
+    async def _ask(self, worker: _Worker, request: Request) -> Answer:
+        return await worker.process.ask(request, TACTIC_SECONDS)
+
+    async def _ask_quietly(self, worker: _Worker, request: Request) -> None:
+        """Ask for something that a dead process need not do: its next use notices."""
+        try:
+            await self._ask(worker, request)
+        except ProcessFailure:
+            self.crashes += 1
+
+    async def _renew(self, worker: _Worker) -> None:
+        worker.forget()
+        worker.process = await self._pool.replace(worker.process)
+
+
+@asynccontextmanager
+async def open_file(
+    pool: LeanPool, source: Source, dependencies: Sequence[Source] = (), workers: int = 1
+) -> AsyncIterator[LeanFile]:
+    """Open a source in processes of a pool.
+
+    Raises:
+        InputError: it does not compile, or imports a module that this Lean does not have.
+        LeanUnavailable: Lean cannot be started, or dies of the source.
+    """
+    file = LeanFile(pool, OpenRequest(source, tuple(dependencies)), workers)
+    try:
+        await file.start()
+        yield file
+    finally:
+        await file.close()
+
+
+class LeanDojo:
+    """One ``sorry`` of an opened file under proof: the :class:`~prover.environment.Environment` of a search."""
+
+    def __init__(self, file: LeanFile, index: int, workers: int | None = None) -> None:
+        self._file = file
+        self._index = index
+        self._workers = workers or file.workers
+
+    @property
+    def workers(self) -> int:
+        return self._workers
+
+    @property
+    def root(self) -> TacticState:
+        return TacticState((self._file.sorries[self._index].goal,), ())
+
+    async def run_tac(self, state: TacticState, tactic: str) -> Outcome:
+        """See :class:`~prover.environment.Environment`."""
+        return (await self.run_tacs(state, [tactic]))[0]
+
+    async def run_tacs(self, state: TacticState, tactics: Sequence[str]) -> list[Outcome]:
+        """See :class:`~prover.environment.Environment`."""
+        outcomes: list[Outcome] = []
+        async with self._file.worker((self._index, state.path)) as worker:
+            for tactic in tactics:
+                outcomes.append(await self._file.run(worker, self._index, state.path, tactic))
+                if isinstance(outcomes[-1].result, ProofFinished):
+                    break
+        return outcomes
+
+    async def drop(self, states: Sequence[TacticState]) -> None:
+        """See :class:`~prover.environment.Environment`."""
+        await self._file.drop([(self._index, state.path) for state in states if state.path])
+
+    async def close(self) -> None:
+        """Forget every state but the root."""
+        await self._file.tidy(self._index)
+
+
+def missing_module(source: Source, module: str) -> str:
+    """Say which import cannot be had, and what to do."""
+    if module.split(".")[0] == "Mathlib":
+        advice = (
+            "The embedded Lean has no Mathlib. Put the file into a Lake project that requires Mathlib and has "
+            "a toolchain (elan), or choose one with --lean PATH."
+        )
+    else:
+        advice = "Is the name right, and does the file lie in its project's folder?"
+    return f"{source.path}: the imported module {module} cannot be found. {advice}"
+
+
+def compile_errors(source: Source, errors: Sequence[Message], shown: int = 5) -> str:
+    """Lean's own messages with line and column, for a source that does not compile."""
+    lines = [f"{source.path}:{e.position.line}:{e.position.column}: error: {e.text}" for e in errors[:shown]]
+    if len(errors) > shown:
+        lines.append(f"... and {len(errors) - shown} more errors")
+    return "\n".join([f"{source.path} does not compile; only its sorrys may be missing.", *lines])
+
+
+def _kind(failure: ProcessFailure) -> CrashKind:
+    match failure:
+        case LeanHung():
+            return CrashKind.TIMEOUT
+        case LeanGarbage():
+            return CrashKind.GARBAGE
+        case _:
+            return CrashKind.DIED
