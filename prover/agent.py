@@ -17,7 +17,7 @@ from pathlib import Path
 from prover.errors import InputError, LeanUnavailable
 from prover.generators import make_generator
 from prover.generators.base import TacticGenerator
-from prover.lean.messages import Severity, Sorry, Source
+from prover.lean.messages import Sorry, Source
 from prover.lean.pool import LeanPool
 from prover.lean.toolchain import LeanCommand, choose_lean, mounts_of
 from prover.lean_environment import LeanDojo, LeanFile, open_file
@@ -117,7 +117,7 @@ async def check_file(candidate: Path, original: Path, options: Options, on_event
     verdicts = verdict.verdicts
     if verdict.fault:
         verdicts = tuple(
-            replace(v, accepted=False, reason=v.reason or verdict.fault) if v.accepted else v for v in verdicts
+            replace(v, accepted=False, reason=verdict.fault) if v.accepted else v for v in verdicts
         )
     return CheckReport(str(candidate), verdicts, verdict.messages, verdict.accepted)
 
@@ -189,7 +189,7 @@ class _Story:
 async def _attempt(story: _Story, sorry: Sorry) -> _Attempt:
     """Search for a proof of one goal, make it short, and write it as a person would."""
     if not sorry.is_prop:
-        return _Attempt(sorry, None, None, 0, "this sorry stands for data, not for a proof: define it yourself")
+        return _Attempt(sorry, None, None, 0, "it stands for data, not for a proof: define it yourself")
     name, crashes = display_name(sorry), story.file.crashes
     story.on_event(Started(name, story.number, story.total, sorry.goal.pretty))
     budget = Budget(story.options.max_expansions, story.options.max_tactics, story.options.timeout)
@@ -393,15 +393,11 @@ async def _pool(
 
 def _chosen(sorries: Sequence[Sorry], names: Sequence[str], source: Source) -> list[int]:
     """The ``sorry``s to prove, by the names asked for (whole, or the last part)."""
-    chosen = [
-        i
-        for i, sorry in enumerate(sorries)
-        if not names or {sorry.declaration, sorry.declaration.split(".")[-1]} & set(names)
-    ]
-    unknown = [n for n in names if not any(n in (s.declaration, s.declaration.split(".")[-1]) for s in sorries)]
+    answering = [{sorry.declaration, sorry.declaration.split(".")[-1]} for sorry in sorries]
+    unknown = [name for name in names if not any(name in known for known in answering)]
     if unknown:
         raise InputError(f"{source.path} has no sorry in {', '.join(unknown)}")
-    return chosen
+    return [i for i, known in enumerate(answering) if not names or known & set(names)]
 
 
 def statement_source(statement: str) -> str:

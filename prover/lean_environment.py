@@ -1,4 +1,4 @@
-"""The environment over real Lean processes: a file opened in several of them, and one ``sorry`` of it under proof.
+"""The environment over real Lean processes: a file opened in several of them, one ``sorry`` under proof.
 
 A tactic state lives in one process. It is known here by the tactics that lead to it, so that it can be had in
 any process: what a worker does not hold (yet, or any more, after a crash) it makes again by replay.
@@ -130,7 +130,7 @@ class LeanFile:
     # --- talking to a worker ----------------------------------------------------------------------
 
     async def run(self, worker: _Worker, index: int, path: Path, tactic: str) -> Outcome:
-        """Run a tactic on the state at ``path`` of a ``sorry``; a lost process is replaced and asked once more.
+        """Run a tactic on the state at ``path`` of a ``sorry``; a lost process is replaced and asked again.
 
         Raises:
             LeanUnavailable: Lean cannot be started any more.
@@ -259,7 +259,7 @@ async def open_file(
 
 
 class LeanDojo:
-    """One ``sorry`` of an opened file under proof: the :class:`~prover.environment.Environment` of a search."""
+    """One ``sorry`` of an opened file: the :class:`~prover.environment.Environment` of a search."""
 
     def __init__(self, file: LeanFile, index: int, workers: int | None = None) -> None:
         self._file = file
@@ -301,8 +301,8 @@ def missing_module(source: Source, module: str) -> str:
     """Say which import cannot be had, and what to do."""
     if module.split(".")[0] == "Mathlib":
         advice = (
-            "The embedded Lean has no Mathlib. Put the file into a Lake project that requires Mathlib and has "
-            "a toolchain (elan), or choose one with --lean PATH."
+            "The embedded Lean has no Mathlib. Put the file into a Lake project that requires Mathlib "
+            "and has a toolchain (elan), or choose one with --lean PATH."
         )
     else:
         advice = "Is the name right, and does the file lie in its project's folder?"

@@ -19,6 +19,6 @@ def embedded_command() -> LeanCommand:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def lean_pool(embedded_command: LeanCommand) -> AsyncIterator[LeanPool]:
-    """One worker and a spare; tests that use it need ``loop_scope="session"``, and give back what they take."""
+    """One worker and a spare; its tests need ``loop_scope="session"``, and give back what they take."""
     async with LeanPool(embedded_command, size=1, spares=1) as pool:
         yield pool

@@ -103,7 +103,7 @@ class Goal:
 class Sorry:
     """One ``sorry`` of a source, with its goal in its own context."""
 
-    #: The theorem or definition it stands in; "" for an ``example``.
+    #: The theorem or definition it stands in; ``_example_N`` for the Nth ``example``.
     declaration: str
     start: Position
     end: Position
@@ -120,7 +120,7 @@ class Declaration:
     """One declaration of the environment."""
 
     name: str
-    #: ``theorem``, ``definition``, ``axiom``, ``inductive``, ``constructor``, ``recursor``, ``opaque``, ``quot``.
+    #: theorem, definition, axiom, inductive, constructor, recursor, opaque or quot.
     kind: str
     #: The module that declares it; "" when the source itself does.
     module: str
@@ -275,11 +275,12 @@ class Answer:
 
     @property
     def declarations(self) -> tuple[Declaration, ...]:
+        """``declarations``: those of the window asked for; ``body["next"]`` is the next start, or None."""
         return tuple(Declaration(**d) for d in self.body["declarations"])
 
     @property
     def verdicts(self) -> tuple[Verdict, ...]:
-        """``check``: one verdict a theorem of the original source, in source order."""
+        """``check``: one verdict a theorem (or definition with a ``sorry``) of the original, in no order."""
         return tuple(
             Verdict(v["name"], v["accepted"], v["reason"], tuple(v["axioms"]))
             for v in self.body["verdicts"]

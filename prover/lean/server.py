@@ -89,7 +89,7 @@ def _compile(
         code = output / _CODE
         if not code.is_file():
             said = "\n".join((done.stdout + done.stderr).splitlines()[-20:])
-            raise LeanUnavailable(f"The tactic server does not compile (exit code {done.returncode}):\n{said}")
+            raise LeanUnavailable(f"The tactic server does not compile (exit {done.returncode}):\n{said}")
         shutil.move(code, made / _CODE)
         made.rename(folder)
 

@@ -94,12 +94,13 @@ async def test_replace_keeps_the_seat_and_the_bound(tmp_path: Path) -> None:
 
 
 async def test_worn_out_processes_are_retired() -> None:
-    async with LeanPool(fake_command(), size=1, spares=0, retire_after_imports=2) as pool:
+    async with LeanPool(fake_command(), size=1, spares=0, retire_after_imports=3) as pool:
         seen = []
-        for _ in range(4):
+        for number in range(4):
             process = await pool.acquire()
             seen.append(process.pid)
-            await process.ask(OPEN, LONG)
+            await process.ask(OPEN, LONG)  # the same imports again cost nothing
+            await process.ask(OpenRequest(Source("A", "A.lean", f"import Library{number}")), LONG)
             await pool.release(process)
     assert seen[0] == seen[1] != seen[2] == seen[3]
 
