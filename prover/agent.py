@@ -80,7 +80,8 @@ async def prove_files(paths: Sequence[Path], options: Options, on_event: OnEvent
             file = read_theorem_file(path)
             command = _choose(path, options, on_event)
             async with _pool(command, [path], options, on_event) as pool:
-                reports.append(await prove_file(file, pool, generator, options, on_event))
+                known = project_sources(path)
+                reports.append(await prove_file(file, pool, generator, options, on_event, known))
     except asyncio.CancelledError:
         if not reports:
             raise
@@ -123,10 +124,22 @@ async def check_file(candidate: Path, original: Path, options: Options, on_event
 
 
 async def prove_file(
-    file: TheoremFile, pool: LeanPool, generator: TacticGenerator, options: Options, on_event: OnEvent
+    file: TheoremFile,
+    pool: LeanPool,
+    generator: TacticGenerator,
+    options: Options,
+    on_event: OnEvent,
+    dependencies: Sequence[Source] = (),
 ) -> FileReport:
-    """Prove the ``sorry``s of one file, and have a fresh Lean judge the file with the proofs in place."""
-    source, dependencies = file.source(), project_sources(file.path)
+    """Prove the ``sorry``s of one file, and have a fresh Lean judge the file with the proofs in place.
+
+    Args:
+        dependencies: the project's own modules that the file imports, in order.
+
+    Raises:
+        InputError, LeanUnavailable: as :func:`prove_files`.
+    """
+    source = file.source()
     async with open_file(pool, source, dependencies, options.workers) as lean_file:
         chosen = _chosen(lean_file.sorries, options.theorems, source)
         attempts, cancelled = await _attempt_all(lean_file, chosen, generator, options, on_event)
