@@ -12,6 +12,7 @@ import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 
 from prover.errors import InputError, LeanUnavailable
@@ -76,12 +77,13 @@ async def prove_files(paths: Sequence[Path], options: Options, on_event: OnEvent
     generator = make_generator(options.generator)
     reports: list[FileReport] = []
     try:
-        for path in paths:
-            file = read_theorem_file(path)
-            command = _choose(path, options, on_event)
-            async with _pool(command, [path], options, on_event) as pool:
-                known = project_sources(path)
-                reports.append(await prove_file(file, pool, generator, options, on_event, known))
+        # Neighbours that run under the same Lean share its processes.
+        for command, together in groupby(paths, lambda path: _choose(path, options, on_event)):
+            neighbours = list(together)
+            async with _pool(command, neighbours, options, on_event) as pool:
+                for path in neighbours:
+                    file, known = read_theorem_file(path), project_sources(path)
+                    reports.append(await prove_file(file, pool, generator, options, on_event, known))
     except asyncio.CancelledError:
         if not reports:
             raise
