@@ -37,13 +37,15 @@ from prover.lean.messages import (
     TrustRequest,
 )
 from prover.lean.pool import LeanPool
-from prover.lean.process import LeanGarbage, LeanHung, LeanProcess, ProcessFailure
+from prover.lean.process import Cause, LeanGarbage, LeanHung, LeanProcess, ProcessFailure
 
 #: Seconds on the clock that one tactic may take before its process is killed: heartbeats end most tactics
 #: sooner, but some ignore them.
 TACTIC_SECONDS = 12.0
 #: Heartbeats of a tactic in a search: a quarter of what a file may spend, so that few reach the clock.
 SEARCH_LIMITS = Limits(heartbeats=50_000)
+#: What a cancelled search left running may take this long to end by itself, before its process is exchanged.
+PATIENCE_SECONDS = 3.0
 #: Elaborating a whole file.
 OPEN_SECONDS = 300.0
 #: A process that holds more than this share of its memory limit is exchanged between two theorems.
@@ -54,15 +56,41 @@ Path = tuple[str, ...]
 
 @dataclass(slots=True)
 class _Worker:
-    """A process with the file open, and the states it holds: by ``sorry`` and path."""
+    """A process with the file open, and the states it holds: by ``sorry`` and path.
+
+    ``states`` and ``doomed`` together are all states of the process: what is no longer wanted is doomed, and
+    dropped with the next tactic.
+    """
 
     process: LeanProcess
     is_open: bool = False
+    #: So many of the file's trusted names it has been told.
+    trusted: int = 0
     states: dict[tuple[int, Path], int] = field(default_factory=dict)
+    doomed: list[int] = field(default_factory=list)
+    #: The tactic that runs, or ran last; it may outlive a caller that was cancelled.
+    task: asyncio.Task[Outcome] | None = None
+    #: To be exchanged before its next use.
+    is_full: bool = False
+
+    @property
+    def is_busy(self) -> bool:
+        return self.task is not None and not self.task.done()
+
+    def keep(self, key: tuple[int, Path], state: int) -> None:
+        """Note a new state; the same tactics may have led to another one before."""
+        self.doom([key])
+        self.states[key] = state
+
+    def doom(self, keys: Sequence[tuple[int, Path]]) -> None:
+        self.doomed += [self.states.pop(key) for key in keys if key in self.states]
 
     def forget(self) -> None:
-        self.is_open = False
+        """It has a new process now."""
+        self.is_open = self.is_full = False
+        self.trusted = 0
         self.states.clear()
+        self.doomed.clear()
 
 
 class LeanFile:
@@ -94,10 +122,7 @@ class LeanFile:
 
     async def trust(self, names: Sequence[str]) -> None:
         """Let later proofs use declarations whose ``sorry`` has been proved."""
-        self._trusted = (*self._trusted, *names)
-        for worker in self._all:
-            if worker.is_open and worker.process.alive:
-                await self._ask(worker, TrustRequest(tuple(names)))
+        self._trusted = (*self._trusted, *names)  # each worker is told before its next tactic
 
     @asynccontextmanager
     async def worker(self, wanted: tuple[int, Path] | None) -> AsyncIterator[_Worker]:
@@ -105,24 +130,35 @@ class LeanFile:
         async with self._free:
             worker = await self._take(wanted)
             try:
+                await self._settle(worker)
                 yield worker
             finally:
                 self._idle.append(worker)
 
     async def _take(self, wanted: tuple[int, Path] | None) -> _Worker:
-        for worker in self._idle:
-            if wanted in worker.states:
-                self._idle.remove(worker)
-                return worker
         if self._idle:
-            return self._idle.pop(0)
+            worker = min(self._idle, key=lambda w: (w.is_busy, wanted not in w.states))
+            self._idle.remove(worker)
+            return worker
         worker = _Worker(await self._pool.acquire())
         self._all.append(worker)
         return worker
 
+    async def _settle(self, worker: _Worker) -> None:
+        """Make a borrowed worker fit for use: nobody's tactic runs in it, and it has room."""
+        if worker.task is not None:
+            await asyncio.wait([worker.task], timeout=PATIENCE_SECONDS)
+        if worker.is_busy or worker.is_full:
+            await _cancel(worker.task)
+            await self._renew(worker)
+
     async def close(self) -> None:
-        """Give all processes back."""
+        """Give all processes back, without what is left of this file in them."""
         for worker in self._all:
+            await _cancel(worker.task)
+            if worker.process.alive and not worker.process.is_busy:
+                worker.doom(list(worker.states))
+                await self._ask_quietly(worker, DropRequest(tuple(worker.doomed)))
             await self._pool.release(worker.process)
         self._all.clear()
         self._idle.clear()
@@ -132,9 +168,16 @@ class LeanFile:
     async def run(self, worker: _Worker, index: int, path: Path, tactic: str) -> Outcome:
         """Run a tactic on the state at ``path`` of a ``sorry``; a lost process is replaced and asked again.
 
+        When the caller is cancelled the tactic runs on, so that what it makes is known and can be dropped.
+
         Raises:
             LeanUnavailable: Lean cannot be started any more.
         """
+        worker.task = asyncio.create_task(self._run(worker, index, path, tactic))
+        await asyncio.wait([worker.task])
+        return worker.task.result()
+
+    async def _run(self, worker: _Worker, index: int, path: Path, tactic: str) -> Outcome:
         start = time.perf_counter()
         for attempt in (1, 2):
             try:
@@ -143,15 +186,13 @@ class LeanFile:
             except ProcessFailure as failure:
                 self.crashes += 1
                 await self._renew(worker)
-                # What hung once will hang again; a process can also die of something else than this tactic.
-                if isinstance(failure, LeanHung) or attempt == 2:
+                if _will_recur(failure) or attempt == 2:
                     seconds = time.perf_counter() - start
                     return Outcome(TacticCrash(_kind(failure), str(failure)), seconds, seconds)
         raise AssertionError("the second attempt returns")
 
     async def _try(self, worker: _Worker, index: int, path: Path, tactic: str) -> tuple[TacticResult, float]:
-        if not worker.is_open:
-            await self._open(worker)
+        await self._prepare(worker)
         state = await self._state(worker, index, path)
         if state is None:
             return TacticCrash(CrashKind.DIED, "the state was lost and its tactics fail now"), 0.0
@@ -159,7 +200,7 @@ class LeanFile:
         match answer.status:
             case Status.OK:
                 path = (*path, tactic)
-                worker.states[index, path] = answer.state
+                worker.keep((index, path), answer.state)
                 return TacticState(answer.goals, path), answer.ms
             case Status.PROVED:
                 return ProofFinished((*path, tactic)), answer.ms
@@ -179,25 +220,34 @@ class LeanFile:
             if answer.status is not Status.OK:
                 return None
             state = answer.state
-            worker.states[index, path[: length + 1]] = state
+            worker.keep((index, path[: length + 1]), state)
         return state
+
+    async def _prepare(self, worker: _Worker) -> None:
+        """Bring a worker up to date."""
+        if not worker.is_open:
+            await self._open(worker)
+        if worker.trusted < len(self._trusted):
+            news = self._trusted[worker.trusted :]
+            await self._ask(worker, TrustRequest(news))
+            worker.trusted += len(news)
+        if worker.doomed:
+            doomed, worker.doomed = tuple(worker.doomed), []
+            await self._ask(worker, DropRequest(doomed))
 
     async def drop(self, keys: Sequence[tuple[int, Path]]) -> None:
         """Forget states, in whichever worker holds them."""
         for worker in self._all:
-            ids = tuple(worker.states.pop(key) for key in keys if key in worker.states)
-            if ids and worker.process.alive:
-                await self._ask_quietly(worker, DropRequest(ids))
+            worker.doom(keys)
 
     async def tidy(self, index: int) -> None:
         """Forget all states of a ``sorry`` but its root, and exchange processes that are nearly full."""
         for worker in self._all:
-            await self.drop([key for key in worker.states if key[0] == index and key[1]])
-            if worker in self._idle and worker.process.memory_share > FULL:
-                await self._renew(worker)
+            worker.doom([key for key in worker.states if key[0] == index and key[1]])
+            worker.is_full = worker.process.memory_share > FULL
 
     async def _open(self, worker: _Worker) -> Answer:
-        """Open the source in a worker, and check that it is the same there.
+        """Open the source in a worker.
 
         Raises:
             InputError, LeanUnavailable: as :meth:`start`.
@@ -212,8 +262,6 @@ class LeanFile:
             raise InputError(compile_errors(self._request.source, errors))
         worker.states = {(i, ()): sorry.state for i, sorry in enumerate(answer.sorries)}
         worker.is_open = True
-        if self._trusted:
-            await self._ask(worker, TrustRequest(self._trusted))
         return answer
 
     async def _exchange_for_opening(self, worker: _Worker) -> Answer:
@@ -238,6 +286,13 @@ class LeanFile:
     async def _renew(self, worker: _Worker) -> None:
         worker.forget()
         worker.process = await self._pool.replace(worker.process)
+
+
+async def _cancel(task: asyncio.Task[Outcome] | None) -> None:
+    """Cancel a task and wait for its end, whatever it is."""
+    if task is not None:
+        task.cancel()
+        await asyncio.wait([task])
 
 
 @asynccontextmanager
@@ -315,6 +370,11 @@ def compile_errors(source: Source, errors: Sequence[Message], shown: int = 5) ->
     if len(errors) > shown:
         lines.append(f"... and {len(errors) - shown} more errors")
     return "\n".join([f"{source.path} does not compile; only its sorrys may be missing.", *lines])
+
+
+def _will_recur(failure: ProcessFailure) -> bool:
+    """The tactic is to blame; a process can also die of something else, of what it did before for example."""
+    return failure.post_mortem.cause in (Cause.HUNG, Cause.MEMORY_FAULT)
 
 
 def _kind(failure: ProcessFailure) -> CrashKind:

@@ -92,7 +92,7 @@ class LeanPool:
     async def release(self, process: LeanProcess) -> None:
         """Give a process back, in whatever condition."""
         self._borrowed.discard(process)
-        if process.alive and not self._worn_out(process):
+        if process.alive and not process.is_busy and not self._worn_out(process):
             self._ready.append(process)
         else:
             self._retire(process)

@@ -178,6 +178,11 @@ class LeanProcess:
         return self._last_id > _READY
 
     @property
+    def is_busy(self) -> bool:
+        """It works on a request, perhaps one that nobody waits for any more."""
+        return bool(self._pending or self._abandoned)
+
+    @property
     def imports(self) -> int:
         """How many sets of modules it has imported so far: their memory is never freed."""
         return len(self._headers)
