@@ -15,7 +15,8 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
-from prover.errors import InputError, LeanUnavailable
+from prover.acceptance import Accepted, Attempt, Found, accept
+from prover.errors import InputError, LeanUnavailable, ProverError
 from prover.generators import make_generator
 from prover.generators.base import TacticGenerator
 from prover.lean.messages import Sorry, Source
@@ -37,31 +38,11 @@ from prover.reports import (
 )
 from prover.search.best_first import Budget, SearchResult, best_first_search
 from prover.search.best_first import Progress as SearchProgress
-from prover.theorem_file import Replacement, TheoremFile, project_sources, read_theorem_file
-from prover.verify import Verification, verify
+from prover.theorem_file import TheoremFile, project_sources, read_theorem_file
+from prover.verify import verify
 
 _EXAMPLE = re.compile(r"(?:^|\.)_example_\d+$")
 _STATEMENT_PATH = Path("statement.lean")
-
-
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """A proof that the search believes in."""
-
-    flat: tuple[str, ...]
-    #: As a person would write it, with bullets.
-    lines: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Attempt:
-    """What the search made of one goal of one ``sorry``."""
-
-    sorry: Sorry
-    result: SearchResult | None
-    found: _Found | None
-    crashes: int
-    message: str
 
 
 # --- files ------------------------------------------------------------------------------------------
@@ -70,9 +51,11 @@ class _Attempt:
 async def prove_files(paths: Sequence[Path], options: Options, on_event: OnEvent) -> list[FileReport]:
     """Prove the ``sorry``s of files, one file after the other; when cancelled, report what is done by then.
 
+    A file that is at fault, or that Lean does not survive, costs the others nothing: its report says so.
+
     Raises:
-        InputError: a file cannot be read, does not compile, or an option names nothing.
-        LeanUnavailable: Lean cannot be installed or started.
+        InputError: an option names nothing.
+        LeanUnavailable: Lean cannot be installed.
     """
     generator = make_generator(options.generator)
     reports: list[FileReport] = []
@@ -82,12 +65,28 @@ async def prove_files(paths: Sequence[Path], options: Options, on_event: OnEvent
             neighbours = list(together)
             async with _pool(command, neighbours, options, on_event) as pool:
                 for path in neighbours:
-                    file, known = read_theorem_file(path), project_sources(path)
-                    reports.append(await prove_file(file, pool, generator, options, on_event, known))
+                    reports.append(await _prove_path(path, pool, generator, options, on_event))
+                    if _is_cancelled():
+                        return reports
     except asyncio.CancelledError:
         if not reports:
             raise
     return reports
+
+
+async def _prove_path(
+    path: Path, pool: LeanPool, generator: TacticGenerator, options: Options, on_event: OnEvent
+) -> FileReport:
+    try:
+        file, dependencies = read_theorem_file(path), project_sources(path)
+        return await prove_file(file, pool, generator, options, on_event, dependencies)
+    except ProverError as fault:
+        return FileReport(str(path), (), None, fault)
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 async def prove_statement(statement: str, options: Options, on_event: OnEvent) -> FileReport:
@@ -139,21 +138,22 @@ async def prove_file(
         dependencies: the project's own modules that the file imports, in order.
 
     Raises:
-        InputError, LeanUnavailable: as :func:`prove_files`.
+        InputError: the file does not compile, or an option names nothing in it.
+        LeanUnavailable: Lean cannot be started, or does not survive the file.
     """
     source = file.source()
     async with open_file(pool, source, dependencies, options.workers) as lean_file:
         chosen = _chosen(lean_file.sorries, options.theorems, source)
-        attempts, cancelled = await _attempt_all(lean_file, chosen, generator, options, on_event)
+        attempts = await _attempt_all(lean_file, chosen, generator, options, on_event)
     reports = [_report(file, attempt) for attempt in attempts]
     text = file.raw
     if any(attempt.found for attempt in attempts):
         on_event(Stage("Verifying in a fresh Lean"))
-        reports, text = await _judge(file, pool, dependencies, attempts)
+        accepted = await accept(file, pool, dependencies, attempts)
+        reports = [_judged(r, a, accepted) for r, a in zip(reports, attempts, strict=True)]
+        text = accepted.text
     for report in reports:
         on_event(Finished(report))
-    if cancelled and (task := asyncio.current_task()) is not None:
-        task.uncancel()
     return FileReport(str(file.path), tuple(reports), text if text != file.raw else None)
 
 
@@ -162,11 +162,11 @@ async def prove_file(
 
 async def _attempt_all(
     file: LeanFile, chosen: Sequence[int], generator: TacticGenerator, options: Options, on_event: OnEvent
-) -> tuple[list[_Attempt], bool]:
-    """Attempt the chosen ``sorry``s, several side by side when there are several workers."""
+) -> list[Attempt]:
+    """Attempt the chosen ``sorry``s, several side by side; when cancelled, return what is done by then."""
     abreast = max(1, min(options.workers, len(chosen)))
     seats = asyncio.Semaphore(abreast)
-    attempts = {i: _Attempt(file.sorries[i], None, None, 0, "interrupted before its turn") for i in chosen}
+    attempts = {i: Attempt(file.sorries[i], None, None, 0, "interrupted before its turn") for i in chosen}
 
     async def attempt(number: int, index: int) -> None:
         async with seats:
@@ -176,16 +176,15 @@ async def _attempt_all(
             await _trust_if_complete(file, attempts, file.sorries[index].declaration)
 
     tasks = [asyncio.create_task(attempt(n, i)) for n, i in enumerate(chosen, 1)]
-    cancelled = False
     try:
         await asyncio.gather(*tasks)
     except asyncio.CancelledError:
-        cancelled = True
+        pass  # the task stays marked as cancelled, and whoever goes on to the next file looks there
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-    return [attempts[i] for i in chosen], cancelled
+    return [attempts[i] for i in chosen]
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,10 +200,10 @@ class _Story:
     total: int
 
 
-async def _attempt(story: _Story, sorry: Sorry) -> _Attempt:
+async def _attempt(story: _Story, sorry: Sorry) -> Attempt:
     """Search for a proof of one goal, make it short, and write it as a person would."""
     if not sorry.is_prop:
-        return _Attempt(sorry, None, None, 0, "it stands for data, not for a proof: define it yourself")
+        return Attempt(sorry, None, None, 0, "it stands for data, not for a proof: define it yourself")
     name, crashes = display_name(sorry), story.file.crashes
     story.on_event(Started(name, story.number, story.total, sorry.goal.pretty))
     budget = Budget(story.options.max_expansions, story.options.max_tactics, story.options.timeout)
@@ -220,111 +219,24 @@ async def _attempt(story: _Story, sorry: Sorry) -> _Attempt:
         found = await _write_down(story.dojo, result)
         await story.dojo.close()
     except LeanUnavailable as failure:
-        return _Attempt(sorry, None, None, story.file.crashes - crashes, str(failure))
-    return _Attempt(sorry, result, found, story.file.crashes - crashes, "")
+        return Attempt(sorry, None, None, story.file.crashes - crashes, str(failure))
+    return Attempt(sorry, result, found, story.file.crashes - crashes, "")
 
 
-async def _write_down(dojo: LeanDojo, result: SearchResult) -> _Found | None:
+async def _write_down(dojo: LeanDojo, result: SearchResult) -> Found | None:
     if result.proof is None:
         return None
     short = await shorten(dojo, result.proof)
     steps = await replay(dojo, short)
     flat = tuple(format_flat(short))
-    return _Found(flat, tuple(format_proof(steps)) if steps is not None else flat)
+    return Found(flat, tuple(format_proof(steps)) if steps is not None else flat)
 
 
-async def _trust_if_complete(file: LeanFile, attempts: dict[int, _Attempt], declaration: str) -> None:
+async def _trust_if_complete(file: LeanFile, attempts: dict[int, Attempt], declaration: str) -> None:
     """Once every ``sorry`` of a declaration is proved, later proofs may use it."""
     own = [i for i, sorry in enumerate(file.sorries) if sorry.declaration == declaration]
     if declaration and all(i in attempts and attempts[i].found for i in own):
         await file.trust([declaration])
-
-
-# --- the verdict ------------------------------------------------------------------------------------
-
-
-async def _judge(
-    file: TheoremFile, pool: LeanPool, dependencies: Sequence[Source], attempts: Sequence[_Attempt]
-) -> tuple[list[TheoremReport], str]:
-    """Put the proofs in place and keep those that a fresh Lean accepts.
-
-    A proof that fails as a person would write it gets a second chance as the search ran it; what fails then
-    as well is taken out, and the rest is judged again, until the whole file passes.
-    """
-    flat: set[int] = set()
-    refused: dict[int, str] = {}
-    while places := _places(attempts, flat, refused):
-        spliced = file.with_proofs(places.values())
-        verdict = await verify(pool, file.source(), spliced.source(), dependencies)
-        bad = _faults(verdict, attempts, places, file)
-        if not bad:
-            break
-        for start, reason in bad.items():
-            if start in flat:
-                refused[start] = reason
-            flat.add(start)
-    reports = [_judged(_report(file, attempt), attempt, places, refused) for attempt in attempts]
-    return reports, file.with_proofs(places.values()).raw
-
-
-def _places(
-    attempts: Sequence[_Attempt], flat: set[int], refused: dict[int, str]
-) -> dict[int, Replacement]:
-    """One replacement a ``sorry``, for those of declarations of which every ``sorry`` has a proof."""
-    incomplete = {a.sorry.declaration for a in attempts if not a.found or a.sorry.start.byte in refused}
-    groups: dict[int, list[_Attempt]] = {}
-    for attempt in attempts:
-        if attempt.sorry.declaration not in incomplete:
-            groups.setdefault(attempt.sorry.start.byte, []).append(attempt)
-    return {start: _replacement(group, as_flat=start in flat) for start, group in groups.items()}
-
-
-def _replacement(group: Sequence[_Attempt], *, as_flat: bool) -> Replacement:
-    """The proof for one ``sorry``; where it stands for several goals, the first proof that fits each."""
-    sorry = group[0].sorry
-    scripts = [a.found.flat if as_flat else a.found.lines for a in group if a.found is not None]
-    distinct = list(dict.fromkeys(scripts))
-    lines = distinct[0] if len(distinct) == 1 else _first_that_fits(distinct)
-    return Replacement(sorry.start.byte, sorry.end.byte, lines, sorry.tactic)
-
-
-def _first_that_fits(scripts: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
-    lines = ["first"]
-    for script in scripts:
-        opening = [f"  | ({script[0]}", *(f"     {line}" for line in script[1:])]
-        lines += [*opening[:-1], opening[-1] + ")"]
-    return tuple(lines)
-
-
-def _faults(
-    verdict: Verification,
-    attempts: Sequence[_Attempt],
-    places: dict[int, Replacement],
-    file: TheoremFile,
-) -> dict[int, str]:
-    """Which proofs are to blame: those of refused declarations, those an error stands in, else all."""
-    bad: dict[int, str] = {}
-    for error in verdict.errors:
-        blamed = _proof_at(error.position.byte, places, file)
-        if blamed is not None:
-            bad.setdefault(blamed, error.text)
-    for attempt in attempts:
-        start = attempt.sorry.start.byte
-        judged = verdict.verdict(attempt.sorry.declaration)
-        if start in places and not judged.accepted:
-            bad.setdefault(start, judged.reason)
-    return bad or (dict.fromkeys(places, verdict.fault) if verdict.fault else {})
-
-
-def _proof_at(byte: int, places: dict[int, Replacement], file: TheoremFile) -> int | None:
-    """The last proof that begins at or before a place of the spliced file."""
-    size = len(file.text.encode())
-    found = None
-    for start in sorted(places):
-        earlier = file.with_proofs(place for other, place in places.items() if other < start)
-        if start + len(earlier.text.encode()) - size <= byte:
-            found = start
-    return found
 
 
 # --- reports ----------------------------------------------------------------------------------------
@@ -335,7 +247,7 @@ def display_name(sorry: Sorry) -> str:
     return "" if _EXAMPLE.search(sorry.declaration) else sorry.declaration
 
 
-def _report(file: TheoremFile, attempt: _Attempt) -> TheoremReport:
+def _report(file: TheoremFile, attempt: Attempt) -> TheoremReport:
     """What the search alone can tell: nothing is proved before the verdict."""
     sorry, result = attempt.sorry, attempt.result
     counts = result.counts if result else None
@@ -357,21 +269,20 @@ def _report(file: TheoremFile, attempt: _Attempt) -> TheoremReport:
     )
 
 
-def _status(attempt: _Attempt) -> TheoremStatus:
+def _status(attempt: Attempt) -> TheoremStatus:
     if attempt.result is not None:
         return TheoremStatus.NOT_PROVED
     return TheoremStatus.CRASHED if attempt.crashes else TheoremStatus.SKIPPED
 
 
-def _judged(
-    report: TheoremReport, attempt: _Attempt, places: dict[int, Replacement], refused: dict[int, str]
-) -> TheoremReport:
-    """The report after the verdict; ``places`` holds the proofs that were accepted."""
+def _judged(report: TheoremReport, attempt: Attempt, accepted: Accepted) -> TheoremReport:
+    """The report after the verdict."""
     start = attempt.sorry.start.byte
-    if start in places:
-        return replace(report, status=TheoremStatus.PROVED, proof=places[start].lines, message="")
-    if start in refused:
-        return replace(report, status=TheoremStatus.REJECTED, message=refused[start])
+    if start in accepted.places:
+        proof = accepted.places[start].lines
+        return replace(report, status=TheoremStatus.PROVED, proof=proof, message="")
+    if start in accepted.refused:
+        return replace(report, status=TheoremStatus.REJECTED, message=accepted.refused[start])
     if attempt.found:
         return replace(report, message="this goal is proved, but not every sorry of its declaration")
     return report

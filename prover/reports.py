@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from prover.errors import ProverError
 from prover.lean.messages import Message, Verdict
 
 
@@ -85,6 +86,8 @@ class FileReport:
     theorems: tuple[TheoremReport, ...]
     #: The file's text with the verified proofs in place; None when there are none.
     output: str | None
+    #: Why nothing could be done with the file.
+    fault: ProverError | None = None
 
 
 @dataclass(frozen=True, slots=True)

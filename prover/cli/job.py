@@ -35,8 +35,16 @@ def run(arguments: Arguments) -> int:
     try:
         return _check(arguments) if arguments.check else _prove(arguments)
     except ProverError as error:
-        click.echo(f"prove: {show.printable(str(error))}", err=True)
-        return _INPUT_AT_FAULT if isinstance(error, InputError) else _LEAN_AT_FAULT
+        _say_fault(error)
+        return _fault_code(error)
+
+
+def _say_fault(error: ProverError) -> None:
+    click.echo(f"prove: {show.printable(str(error))}", err=True)
+
+
+def _fault_code(error: ProverError) -> int:
+    return _INPUT_AT_FAULT if isinstance(error, InputError) else _LEAN_AT_FAULT
 
 
 # --- proving ----------------------------------------------------------------------------------------
@@ -60,8 +68,14 @@ def _prove(given: Arguments) -> int:
     written = [_write(report, given, before) for report in reports]
     if given.tree:
         _write_trees(reports, given.tree)
-    show.proofs(reports, as_json=given.as_json)
-    show.summary(reports, written, interrupted=interrupted)
+    faults = [report.fault for report in reports if report.fault is not None]
+    if len(faults) < len(reports):
+        show.proofs(reports, as_json=given.as_json)
+        show.summary(reports, written, interrupted=interrupted)
+    for fault in faults:
+        _say_fault(fault)
+    if faults:
+        return max(_fault_code(fault) for fault in faults)
     proved = all(t.status is TheoremStatus.PROVED for report in reports for t in report.theorems)
     return _ALL_PROVED if proved and not interrupted else _SOME_NOT
 
