@@ -121,7 +121,7 @@ async def check_file(candidate: Path, original: Path, options: Options, on_event
         verdicts = tuple(
             replace(v, accepted=False, reason=verdict.fault) if v.accepted else v for v in verdicts
         )
-    return CheckReport(str(candidate), verdicts, verdict.messages, verdict.accepted)
+    return CheckReport(str(candidate), verdicts, verdict.messages, verdict.accepted, verdict.fault)
 
 
 async def prove_file(

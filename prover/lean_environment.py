@@ -369,7 +369,7 @@ def compile_errors(source: Source, errors: Sequence[Message], shown: int = 5) ->
     lines = [f"{source.path}:{e.position.line}:{e.position.column}: error: {e.text}" for e in errors[:shown]]
     if len(errors) > shown:
         lines.append(f"... and {len(errors) - shown} more errors")
-    return "\n".join([f"{source.path} does not compile; only its sorrys may be missing.", *lines])
+    return "\n".join([f"{source.path} does not compile:", *lines])
 
 
 def _will_recur(failure: ProcessFailure) -> bool:

@@ -101,6 +101,8 @@ class CheckReport:
     messages: tuple[Message, ...]
     #: Every verdict is good, and the file as a whole is.
     accepted: bool
+    #: What is wrong with the file as a whole; "" when nothing is.
+    fault: str = ""
 
 
 # --- what is told while the work goes on ------------------------------------------------------------

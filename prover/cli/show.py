@@ -80,4 +80,5 @@ def verdicts(report: CheckReport, *, as_json: bool) -> None:
         if message.severity is Severity.ERROR:
             place = f"{report.path}:{message.position.line}:{message.position.column}"
             click.echo(printable(f"{place}: error: {message.text}"), err=True)
-    click.echo(f"{report.path}: {'accepted' if report.accepted else 'REJECTED'}", err=True)
+    refusal = f"REJECTED: {report.fault}" if report.fault else "REJECTED"
+    click.echo(printable(f"{report.path}: {'accepted' if report.accepted else refusal}"), err=True)
