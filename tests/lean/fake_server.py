@@ -17,6 +17,18 @@ from typing import Any
 
 GUARD = Path(__file__).parents[2] / "prover" / "lean" / "guard.py"
 
+_GOAL = {"hypotheses": [], "target": "p", "pretty": "⊢ p", "tag": "", "head": "", "definitions": []}
+#: What every source holds, whatever is opened; the state that it begins with is 100.
+SORRY = {
+    "declaration": "a",
+    "start": {"line": 1, "column": 0, "byte": 0},
+    "end": {"line": 1, "column": 5, "byte": 5},
+    "tactic": True,
+    "is_prop": True,
+    "state": 100,
+    "goal": _GOAL,
+}
+
 
 def fake_command(
     mode: str = "normal", file: Path | None = None, memory_limit: int = 300 * 1024**2, guarded: bool = False
@@ -42,6 +54,7 @@ class Server:
     def __init__(self, nonce: str) -> None:
         self.nonce = nonce
         self.hoard: list[bytes] = []
+        self.dropped: list[int] = []
 
     def say(self, request_id: int, **body: Any) -> None:
         answer = {"id": request_id, "status": "ok", "ms": 0.1, **body}
@@ -53,8 +66,13 @@ class Server:
             request = json.loads(line)
             if request["op"] == "run":
                 self._obey(request["id"], request["state"], request["tactic"])
-            else:
+            elif request["op"] == "open":
+                self.say(request["id"], messages=[], sorries=[SORRY])
+            elif request["op"] == "drop":
+                self.dropped += request["states"]
                 self.say(request["id"])
+            else:
+                self.say(request["id"], dropped=self.dropped)
 
     def _obey(self, request_id: int, state: int, tactic: str) -> None:
         match tactic.split():
@@ -71,6 +89,8 @@ class Server:
                 sys.stdout.write(self.nonce + ' {"id"')
                 sys.stdout.flush()
                 os._exit(0)
+            case ["prove"]:
+                return self.say(request_id, status="proved")
             case ["forge"]:
                 forged = json.dumps({"id": request_id, "status": "proved", "ms": 0})
                 print(forged, f"deadbeef {forged}", f"{'0' * 32} {forged}", sep="\n", flush=True)
