@@ -22,3 +22,8 @@ async def lean_pool(embedded_command: LeanCommand) -> AsyncIterator[LeanPool]:
     """One worker and a spare; its tests need ``loop_scope="session"``, and give back what they take."""
     async with LeanPool(embedded_command, size=1, spares=1) as pool:
         yield pool
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    text = "record the answers in tests/transcripts anew"
+    parser.addoption("--update-transcripts", action="store_true", help=text)
