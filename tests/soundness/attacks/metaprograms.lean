@@ -103,14 +103,16 @@ meta def forge (declaration : Declaration) : CommandElabM Unit := fun _ state =>
   | .error _ => throw (.error .missing (.ofFormat "refused"))
 def yes : Bool := true
 @[implemented_by yes] def no : Bool := false
-meta def claim (b : Name) : Expr := mkAppN (.const ``Eq [.succ .zero])
-  #[.const ``Bool [], .app (.const ``Lean.reduceBool []) (.const `no []), .const b []]
-#eval forge (.thmDecl {
-  name := `lie, levelParams := [], type := claim ``true
-  value := mkAppN (.const ``rfl [.succ .zero]) #[.const ``Bool [], .const ``true []] })
-theorem t : False := by
-  have := lie
-  exact absurd this (by decide)
+def alsoNo : Bool := false
+meta def reduced (b : Name) : Expr := .app (.const ``Lean.reduceBool []) (.const b [])
+meta def claim (name : Name) (a b : Expr) : Declaration := .thmDecl {
+  name, levelParams := []
+  type := mkApp3 (.const ``Eq [.succ .zero]) (.const ``Bool []) a b
+  value := mkApp2 (.const ``rfl [.succ .zero]) (.const ``Bool []) b }
+#eval forge (claim `one (reduced `no) (.const ``true []))
+#eval forge (claim `two (reduced `alsoNo) (.const ``false []))
+#eval forge (claim `three (reduced `no) (reduced `alsoNo))
+theorem t : False := Bool.noConfusion (one.symm.trans (three.trans two))
 -- refused: *
 
 -- case: messages thrown away
