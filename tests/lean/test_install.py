@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import errno
+import gzip
 import hashlib
 import http.server
 import io
@@ -42,7 +43,9 @@ LIBRARY = {"./Init.olean": b"init", "./._Init.olean": b"junk", "./Init/Core.olea
 
 def tarball_of(files: dict[str, bytes]) -> bytes:
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+    # Without the time of day, so that the same files always make the same bytes.
+    packed = gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0)
+    with packed, tarfile.open(fileobj=packed, mode="w") as archive:
         for name, content in files.items():
             member = tarfile.TarInfo(name)
             member.size = len(content)
