@@ -16,37 +16,17 @@ import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
-from prover.lean.messages import (
-    CheckRequest,
-    DeclarationsRequest,
-    DropRequest,
-    InfoRequest,
-    OpenRequest,
-    RunRequest,
-    StatementRequest,
-    Status,
-    TrustRequest,
-)
+from prover.lean.messages import Request, Status
 from prover.lean.toolchain import LeanCommand
 
 pytestmark = pytest.mark.lean
 
 FOLDER = Path(__file__).parent / "transcripts"
-OPERATIONS = [
-    OpenRequest,
-    StatementRequest,
-    RunRequest,
-    TrustRequest,
-    DropRequest,
-    DeclarationsRequest,
-    CheckRequest,
-    InfoRequest,
-]
-NAMES = [*(operation.op for operation in OPERATIONS), "errors"]
+NAMES = [*(request.op for request in get_args(Request)), "errors"]
 #: Above all ids in use: stays what it is.
 NO_STATE = 999_999
 SECONDS = 300.0
