@@ -257,6 +257,13 @@ async def test_real_tactics_that_take_lean_down(lean_pool: LeanPool, monkeypatch
         assert file.crashes == 2, "what hangs is not tried again"
         monkeypatch.setattr(lean_environment, "TACTIC_SECONDS", LONG)
 
+        sum_of_quarter_gigabytes = " + ".join(f"(1 <<< {2_000_000_000 - i})" for i in range(9))
+        gluttonous = f"exact absurd (by decide +kernel : {sum_of_quarter_gigabytes} = 0) (by simp)"
+        bloated = (await dojo.run_tac(state, gluttonous)).result
+        assert isinstance(bloated, TacticCrash)
+        assert bloated.kind is CrashKind.DIED
+        assert "memory" in bloated.message
+
         again = (await dojo.run_tac(state, "exact ⟨h.2, _, rfl⟩")).result
         assert isinstance(again, TacticState)
         assert isinstance((await dojo.run_tac(again, "simp")).result, ProofFinished)
