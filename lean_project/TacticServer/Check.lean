@@ -47,18 +47,30 @@ def isNew (env : Environment) (n : Name) : Bool := (env.getModuleIdxFor? n).isNo
 
 /-! ## The same statement -/
 
-/-- Equal but for the places where the original has a `sorry`. -/
-partial def sameButSorry (original candidate : Expr) : Bool :=
-  if original.getAppFn.isConstOf ``sorryAx then true else
-  if original == candidate then true else
+/-- A lemma that Lean made of a proof inside a definition: one proof there is as good as another. -/
+def isInnerProof (env : Environment) (n : Name) : Bool :=
+  if isNew env n && (privateToUserName n).isInternalDetail then
+    match env.find? n with
+    | some (.thmInfo _) => true
+    | _ => false
+  else false
+
+def isHole (env : Environment) (e : Expr) : Bool :=
+  match e.getAppFn with
+  | .const n _ => n == ``sorryAx || isInnerProof env n
+  | _ => false
+
+/-- Equal but for the places where the original has a `sorry`, or a proof that Lean made a lemma of. -/
+partial def sameButSorry (env : Environment) (original candidate : Expr) : Bool :=
+  if original == candidate || isHole env original then true else
   match original, candidate with
-  | .app f a, .app g b => sameButSorry f g && sameButSorry a b
-  | .lam _ t b _, .lam _ u c _ => sameButSorry t u && sameButSorry b c
-  | .forallE _ t b _, .forallE _ u c _ => sameButSorry t u && sameButSorry b c
-  | .letE _ t v b _, .letE _ u w c _ => sameButSorry t u && sameButSorry v w && sameButSorry b c
-  | .mdata _ e, e' => sameButSorry e e'
-  | e, .mdata _ e' => sameButSorry e e'
-  | .proj _ i e, .proj _ j e' => i == j && sameButSorry e e'
+  | .app f a, .app g b => sameButSorry env f g && sameButSorry env a b
+  | .lam _ t b _, .lam _ u c _ => sameButSorry env t u && sameButSorry env b c
+  | .forallE _ t b _, .forallE _ u c _ => sameButSorry env t u && sameButSorry env b c
+  | .letE _ t v b _, .letE _ u w c _ => sameButSorry env t u && sameButSorry env v w && sameButSorry env b c
+  | .mdata _ e, e' => sameButSorry env e e'
+  | e, .mdata _ e' => sameButSorry env e e'
+  | .proj _ i e, .proj _ j e' => i == j && sameButSorry env e e'
   | _, _ => false
 
 partial def sameNames : List Name → List Name → Bool
@@ -67,12 +79,12 @@ partial def sameNames : List Name → List Name → Bool
   | _, _ => false
 
 /-- The two declarations mean the same, taken by themselves; proofs are not compared. -/
-def sameDeclaration (a b : ConstantInfo) : Bool :=
-  if !(sameNames a.levelParams b.levelParams && sameButSorry a.type b.type) then false else
+def sameDeclaration (env : Environment) (a b : ConstantInfo) : Bool :=
+  if !(sameNames a.levelParams b.levelParams && sameButSorry env a.type b.type) then false else
   match a, b with
   | .thmInfo _, .thmInfo _ => true
-  | .defnInfo v, .defnInfo w => sameButSorry v.value w.value
-  | .opaqueInfo v, .opaqueInfo w => sameButSorry v.value w.value
+  | .defnInfo v, .defnInfo w => sameButSorry env v.value w.value
+  | .opaqueInfo v, .opaqueInfo w => sameButSorry env v.value w.value
   | .inductInfo v, .inductInfo w => sameNames v.ctors w.ctors && v.numParams == w.numParams
   | .ctorInfo v, .ctorInfo w => v.induct == w.induct && v.cidx == w.cidx
   | .recInfo v, .recInfo w => sameNames v.all w.all
@@ -91,11 +103,11 @@ mutual
 
 partial def compareConstant (c : Comparison) (n : Name) : IO Unit := do
   let visited ← c.visited.get
-  if memName visited n || !isNew c.original n then pure () else
+  if memName visited n || !isNew c.original n || isInnerProof c.original n then pure () else
   c.visited.set (visited.push n)
   match c.original.find? n, c.candidate.find? n with
   | some a, some b =>
-    if sameDeclaration a b then
+    if sameDeclaration c.original a b then
       compareAll c a.type
       match a with
       | .defnInfo v => compareAll c v.value
@@ -125,7 +137,10 @@ def addChecked (r : Replay) (n : Name) (declaration : Declaration) : IO Unit := 
   | .ok env => r.env.set env
   | .error e =>
     let text ← kernelText e
-    r.failure.set (some ("the kernel rejects " ++ n.toString ++ ": " ++ text))
+    -- The first failure is the fault; what needs the declaration fails as well.
+    match ← r.failure.get with
+    | some _ => pure ()
+    | none => r.failure.set (some ("the kernel rejects " ++ n.toString ++ ": " ++ text))
 
 partial def constructorsOf (env : Environment) : List Name → List Constructor
   | [] => []
@@ -210,14 +225,41 @@ def verdictJson (name : Name) (reason : String) (axioms : Array Name) : Json :=
   Json.mkObj [("name", .str (privateToUserName name).toString), ("accepted", .bool reason.isEmpty),
               ("reason", .str reason), ("axioms", .arr (nameJsons axioms 0 #[]))]
 
-/-- What has to be judged: theorems, and definitions that the original left with a `sorry`. -/
-def isTarget (info : ConstantInfo) : Bool :=
-  if info.name.isInternalDetail then (privateToUserName info.name).toString.startsWith "_example_" else
-  match info with
-  | .thmInfo _ => true
-  | info => match valueOf? info with
-    | some v => usesSorry v
-    | none => false
+def isExample : Name → Bool
+  | .str _ last => last.startsWith "_example_"
+  | _ => false
+
+partial def anyUnproved (env : Environment) (used : Array Name) (i : Nat) : Bool :=
+  if h : i < used.size then
+    let here := isInnerProof env used[i] && match env.find? used[i] with
+      | some (.thmInfo v) => usesSorry v.value
+      | _ => false
+    if here then true else anyUnproved env used (i + 1)
+  else false
+
+/-- The original left it with a `sorry`, in itself or in a proof inside it. -/
+def isUnproved (env : Environment) (info : ConstantInfo) : Bool :=
+  match valueOf? info with
+  | some v => usesSorry v || anyUnproved env v.getUsedConstants 0
+  | none => false
+
+/-- What has to be judged: theorems, examples, and whatever the original left with a `sorry`. -/
+def isTarget (env : Environment) (info : ConstantInfo) : Bool :=
+  let name := privateToUserName info.name
+  if isExample name then true
+  else if isInnerProof env info.name then isUnproved env info && !hasOwner name
+  else if isUnproved env info then true
+  else match info with
+    | .thmInfo _ => !name.isInternalDetail
+    | _ => false
+where
+  /-- A proof inside a definition is judged with the definition, whose name is its prefix. -/
+  hasOwner (name : Name) : Bool :=
+    match name with
+    | .str owner _ => match env.find? owner with
+      | some owner => (valueOf? owner).isSome
+      | none => false
+    | _ => false
 
 def judgeAll (j : Judge) (before : Environment) : IO (Array Json) := do
   let verdicts ← IO.mkRef (#[] : Array Json)
@@ -226,7 +268,7 @@ def judgeAll (j : Judge) (before : Environment) : IO (Array Json) := do
   let failure ← IO.mkRef (none : Option String)
   let replay : Replay := { candidate := j.candidate, env, visited, failure }
   forNew j.original fun info => do
-    if isTarget info && !before.contains info.name then
+    if isTarget j.original info && !before.contains info.name then
       let (reason, axioms) ← judge j replay info
       verdicts.modify (fun a => a.push (verdictJson info.name reason axioms))
   verdicts.get

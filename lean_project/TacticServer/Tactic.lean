@@ -17,7 +17,8 @@ namespace TacticServer
 def standardAxioms : Array Name := #[``propext, ``Classical.choice, ``Quot.sound]
 
 /-- Never allowed, whoever declares them. -/
-def dangerousAxioms : Array Name := #[``sorryAx, ``Lean.ofReduceBool, ``Lean.ofReduceNat, ``Lean.trustCompiler]
+def dangerousAxioms : Array Name := #[``sorryAx, ``Lean.ofReduceBool, ``Lean.ofReduceNat, ``Lean.trustCompiler,
+  ``Lean.reduceBool, ``Lean.reduceNat]
 
 structure AxiomWalk where
   env : Environment

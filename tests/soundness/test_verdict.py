@@ -25,22 +25,6 @@ from prover.verify import CHECK_SECONDS, Verification, verify
 pytestmark = [pytest.mark.lean, pytest.mark.asyncio(loop_scope="session")]
 
 HERE = Path(__file__).parent
-#: Known faults of the tactic server: the name of the case and what is wrong.
-_UNJUDGED = "isTarget passes over it, so that its sorry is neither refused nor its proof accepted"
-KNOWN_FAULTS = {
-    "a sorry in a private theorem": _UNJUDGED,
-    "a theorem with the name of an equation": _UNJUDGED,
-    "a theorem with the name of a detail": _UNJUDGED,
-    "an example in a namespace": _UNJUDGED,
-    "a sorry inside data": _UNJUDGED,
-    "a sorry inside an instance": _UNJUDGED,
-    "private theorem": _UNJUDGED,
-    "names of equations and details": _UNJUDGED,
-    "example": _UNJUDGED,
-    "instance with a proof to fill": _UNJUDGED,
-    "data with a proof to fill": "the value names the sorry's lemma, which the candidate lacks",
-    "reduceBool at all": "an opaque stub that the kernel evaluates with compiled code",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,17 +53,8 @@ def read_case(text: str) -> Case:
 
 
 def parameters(folder: str) -> list[object]:
-    """Make a test of each case; that of a known fault must fail."""
-    return [
-        pytest.param(
-            case,
-            id=case.name.replace(" ", "-"),
-            marks=[pytest.mark.xfail(strict=True, reason=KNOWN_FAULTS[case.name])]
-            if case.name in KNOWN_FAULTS
-            else [],
-        )
-        for case in read_cases(folder)
-    ]
+    """Make a test of each case."""
+    return [pytest.param(case, id=case.name.replace(" ", "-")) for case in read_cases(folder)]
 
 
 def source(text: str) -> Source:
