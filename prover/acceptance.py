@@ -7,18 +7,10 @@ from dataclasses import dataclass
 
 from prover.lean.messages import Sorry, Source
 from prover.lean.pool import LeanPool
+from prover.proof_script import Script
 from prover.search.best_first import SearchResult
 from prover.theorem_file import Replacement, TheoremFile
 from prover.verify import Verification, verify
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A proof that the search believes in."""
-
-    flat: tuple[str, ...]
-    #: As a person would write it, with bullets.
-    lines: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +19,7 @@ class Attempt:
 
     sorry: Sorry
     result: SearchResult | None
-    found: Found | None
+    found: Script | None
     crashes: int
     message: str
 
@@ -69,9 +61,7 @@ async def accept(
     return Accepted({}, refused, file.raw)
 
 
-def _places(
-    attempts: Sequence[Attempt], flat: set[int], refused: dict[int, str]
-) -> dict[int, Replacement]:
+def _places(attempts: Sequence[Attempt], flat: set[int], refused: dict[int, str]) -> dict[int, Replacement]:
     """One replacement a ``sorry``, for those of declarations of which every ``sorry`` has a proof."""
     incomplete = {a.sorry.declaration for a in attempts if not a.found or a.sorry.start.byte in refused}
     groups: dict[int, list[Attempt]] = {}

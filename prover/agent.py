@@ -15,15 +15,17 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
-from prover.acceptance import Accepted, Attempt, Found, accept
+from prover.acceptance import Accepted, Attempt, accept
+from prover.environment import ANY_SCOPE
 from prover.errors import InputError, LeanUnavailable, ProverError
-from prover.generators import make_generator
+from prover.generators import check_generator, make_generator, needs_corpus
 from prover.generators.base import TacticGenerator
 from prover.lean.messages import Sorry, Source
 from prover.lean.pool import LeanPool
 from prover.lean.toolchain import LeanCommand, choose_lean, mounts_of
 from prover.lean_environment import LeanDojo, LeanFile, open_file
-from prover.proof_script import format_flat, format_proof, replay, shorten
+from prover.premises import library_corpus
+from prover.proof_script import write_down
 from prover.reports import (
     CheckReport,
     FileReport,
@@ -36,7 +38,7 @@ from prover.reports import (
     TheoremReport,
     TheoremStatus,
 )
-from prover.search.best_first import Budget, SearchResult, best_first_search
+from prover.search.best_first import Budget, best_first_search
 from prover.search.best_first import Progress as SearchProgress
 from prover.theorem_file import TheoremFile, project_sources, read_theorem_file
 from prover.verify import verify
@@ -57,13 +59,14 @@ async def prove_files(paths: Sequence[Path], options: Options, on_event: OnEvent
         InputError: an option names nothing.
         LeanUnavailable: Lean cannot be installed.
     """
-    generator = make_generator(options.generator)
+    check_generator(options.generator)
     reports: list[FileReport] = []
     try:
         # Neighbours that run under the same Lean share its processes.
         for command, together in groupby(paths, lambda path: _choose(path, options, on_event)):
             neighbours = list(together)
             async with _pool(command, neighbours, options, on_event) as pool:
+                generator = await _generator(pool, options, on_event)
                 for path in neighbours:
                     reports.append(await _prove_path(path, pool, generator, options, on_event))
                     if _is_cancelled():
@@ -96,10 +99,11 @@ async def prove_statement(statement: str, options: Options, on_event: OnEvent) -
         InputError: it does not elaborate.
         LeanUnavailable: Lean cannot be installed or started.
     """
-    generator = make_generator(options.generator)
+    check_generator(options.generator)
     command = _choose(None, options, on_event)
     file = TheoremFile(_STATEMENT_PATH, statement_source(statement))
     async with _pool(command, [], options, on_event) as pool:
+        generator = await _generator(pool, options, on_event)
         return await prove_file(file, pool, generator, options, on_event)
 
 
@@ -208,28 +212,21 @@ async def _attempt(story: _Story, sorry: Sorry) -> Attempt:
     story.on_event(Started(name, story.number, story.total, sorry.goal.pretty))
     budget = Budget(story.options.max_expansions, story.options.max_tactics, story.options.timeout)
     try:
+        scope = await story.file.scope() if needs_corpus(story.options.generator) else ANY_SCOPE
         result = await best_first_search(
             story.dojo,
             story.generator,
             budget,
             statement=sorry.goal.pretty,
             seed=story.options.seed,
+            scope=scope,
             on_event=lambda progress: story.on_event(_progress(story, name, progress)),
         )
-        found = await _write_down(story.dojo, result)
+        found = await write_down(story.dojo, result.proof) if result.proof else None
         await story.dojo.close()
     except LeanUnavailable as failure:
         return Attempt(sorry, None, None, story.file.crashes - crashes, str(failure))
     return Attempt(sorry, result, found, story.file.crashes - crashes, "")
-
-
-async def _write_down(dojo: LeanDojo, result: SearchResult) -> Found | None:
-    if result.proof is None:
-        return None
-    short = await shorten(dojo, result.proof)
-    steps = await replay(dojo, short)
-    flat = tuple(format_flat(short))
-    return Found(flat, tuple(format_proof(steps)) if steps is not None else flat)
 
 
 async def _trust_if_complete(file: LeanFile, attempts: dict[int, Attempt], declaration: str) -> None:
@@ -315,6 +312,14 @@ async def _pool(
     on_event(Stage(f"Starting {command.description}"))
     async with LeanPool(command, options.workers, mounts=mounts_of(paths)) as pool:
         yield pool
+
+
+async def _generator(pool: LeanPool, options: Options, on_event: OnEvent) -> TacticGenerator:
+    """Make the generator; one that knows the library reads it first."""
+    corpus = None
+    if needs_corpus(options.generator):
+        corpus = await library_corpus(pool, lambda text, done, total: on_event(Stage(text, done, total)))
+    return make_generator(options.generator, corpus)
 
 
 def _chosen(sorries: Sequence[Sorry], names: Sequence[str], source: Source) -> list[int]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from prover.lean.messages import Goal
+from prover.lean.messages import Declaration, Goal
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,23 @@ class LeanError:
     """The tactic failed: the normal fate of most tactics."""
 
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What a proof may use."""
+
+    #: The library modules that are imported, directly or not; None: all that the generator knows.
+    modules: frozenset[str] | None = None
+    #: Declarations of the source itself that stand before the theorem, the newest last.
+    own: tuple[Declaration, ...] = ()
+    #: The theorem's place in an order of learning: what was learned from a theorem at the same or a later
+    #: place is not used. None: everything that was learned may be used.
+    position: int | None = None
+
+
+#: Nothing is known of what may be used.
+ANY_SCOPE = Scope()
 
 
 class CrashKind(StrEnum):

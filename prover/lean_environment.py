@@ -17,6 +17,7 @@ from prover.environment import (
     LeanError,
     Outcome,
     ProofFinished,
+    Scope,
     TacticCrash,
     TacticResult,
     TacticState,
@@ -24,9 +25,11 @@ from prover.environment import (
 from prover.errors import InputError, LeanUnavailable
 from prover.lean.messages import (
     Answer,
+    DeclarationsRequest,
     DropRequest,
     Limits,
     Message,
+    ModulesRequest,
     OpenRequest,
     Request,
     RunRequest,
@@ -34,6 +37,7 @@ from prover.lean.messages import (
     Sorry,
     Source,
     Status,
+    TheoremRequest,
     TrustRequest,
 )
 from prover.lean.pool import LeanPool
@@ -50,6 +54,9 @@ PATIENCE_SECONDS = 3.0
 OPEN_SECONDS = 300.0
 #: A process that holds more than this share of its memory limit is exchanged between two theorems.
 FULL = 0.8
+
+#: Declarations of the file itself that a proof's scope lists, at most.
+MOST_OWN = 1000
 
 Path = tuple[str, ...]
 
@@ -94,9 +101,12 @@ class _Worker:
 
 
 class LeanFile:
-    """A source opened in up to ``workers`` processes of a pool; made by :func:`open_file`."""
+    """A source opened in up to ``workers`` processes of a pool.
 
-    def __init__(self, pool: LeanPool, request: OpenRequest, workers: int) -> None:
+    Made by :func:`open_file` or :func:`open_theorem`.
+    """
+
+    def __init__(self, pool: LeanPool, request: OpenRequest | TheoremRequest, workers: int) -> None:
         self._pool = pool
         self._request = request
         self._idle: list[_Worker] = []
@@ -119,6 +129,31 @@ class LeanFile:
         async with self.worker(None) as worker:
             answer = await self._open(worker)
             self.messages, self.sorries = answer.messages, answer.sorries
+
+    @property
+    def _label(self) -> str:
+        """What messages call it."""
+        match self._request:
+            case OpenRequest(source=source):
+                return source.path
+            case TheoremRequest(name=name):
+                return name
+
+    async def scope(self, position: int | None = None) -> Scope:
+        """Say what its proofs may use: the modules that are imported, and its own declarations.
+
+        Raises:
+            LeanUnavailable: Lean cannot be started, or fails over it.
+        """
+        async with self.worker(None) as worker:
+            await self._prepare(worker)
+            try:
+                modules = (await self._ask(worker, ModulesRequest())).modules
+                own = (await self._ask(worker, DeclarationsRequest(0, MOST_OWN, ""))).declarations
+            except ProcessFailure as failure:
+                await self._renew(worker)
+                raise LeanUnavailable(f"{self._label}: Lean failed over its imports.\n{failure}") from failure
+        return Scope(frozenset(module.name for module in modules), own, position)
 
     async def trust(self, names: Sequence[str]) -> None:
         """Let later proofs use declarations whose ``sorry`` has been proved."""
@@ -254,12 +289,14 @@ class LeanFile:
         """
         answer = await self._exchange_for_opening(worker)
         if answer.status is Status.MISSING_MODULE:
-            raise InputError(missing_module(self._request.source, answer.error))
+            raise InputError(missing_module(self._label, answer.error))
+        if answer.status is Status.BAD_REQUEST:
+            raise InputError(f"{self._label}: {answer.error}")
         if answer.status is not Status.OK:
-            raise LeanUnavailable(f"{self._request.source.path}: Lean gave up on it: {answer.error}")
+            raise LeanUnavailable(f"{self._label}: Lean gave up on it: {answer.error}")
         errors = [m for m in answer.messages if m.severity is Severity.ERROR]
         if errors:
-            raise InputError(compile_errors(self._request.source, errors))
+            raise InputError(compile_errors(self._label, errors))
         worker.states = {(i, ()): sorry.state for i, sorry in enumerate(answer.sorries)}
         worker.is_open = True
         return answer
@@ -270,8 +307,7 @@ class LeanFile:
         except ProcessFailure as failure:
             if self.sorries:  # it was opened before: the process is at fault, not the file
                 raise
-            path = self._request.source.path
-            raise LeanUnavailable(f"{path}: Lean did not survive this file.\n{failure}") from failure
+            raise LeanUnavailable(f"{self._label}: Lean did not survive this file.\n{failure}") from failure
 
     async def _ask(self, worker: _Worker, request: Request) -> Answer:
         return await worker.process.ask(request, TACTIC_SECONDS)
@@ -305,7 +341,24 @@ async def open_file(
         InputError: it does not compile, or imports a module that this Lean does not have.
         LeanUnavailable: Lean cannot be started, or dies of the source.
     """
-    file = LeanFile(pool, OpenRequest(source, tuple(dependencies)), workers)
+    async with _opened(LeanFile(pool, OpenRequest(source, tuple(dependencies)), workers)) as file:
+        yield file
+
+
+@asynccontextmanager
+async def open_theorem(pool: LeanPool, request: TheoremRequest, workers: int = 1) -> AsyncIterator[LeanFile]:
+    """Open a library theorem, whose only ``sorry`` is its whole proof, where its module's imports are known.
+
+    Raises:
+        InputError: there is no such theorem, or its statement needs something that its own module declares.
+        LeanUnavailable: Lean cannot be started, or dies of it.
+    """
+    async with _opened(LeanFile(pool, request, workers)) as file:
+        yield file
+
+
+@asynccontextmanager
+async def _opened(file: LeanFile) -> AsyncIterator[LeanFile]:
     try:
         await file.start()
         yield file
@@ -352,7 +405,7 @@ class LeanDojo:
         await self._file.tidy(self._index)
 
 
-def missing_module(source: Source, module: str) -> str:
+def missing_module(label: str, module: str) -> str:
     """Say which import cannot be had, and what to do."""
     if module.split(".")[0] == "Mathlib":
         advice = (
@@ -361,15 +414,15 @@ def missing_module(source: Source, module: str) -> str:
         )
     else:
         advice = "Is the name right, and does the file lie in its project's folder?"
-    return f"{source.path}: the imported module {module} cannot be found. {advice}"
+    return f"{label}: the imported module {module} cannot be found. {advice}"
 
 
-def compile_errors(source: Source, errors: Sequence[Message], shown: int = 5) -> str:
+def compile_errors(label: str, errors: Sequence[Message], shown: int = 5) -> str:
     """Lean's own messages with line and column, for a source that does not compile."""
-    lines = [f"{source.path}:{e.position.line}:{e.position.column}: error: {e.text}" for e in errors[:shown]]
+    lines = [f"{label}:{e.position.line}:{e.position.column}: error: {e.text}" for e in errors[:shown]]
     if len(errors) > shown:
         lines.append(f"... and {len(errors) - shown} more errors")
-    return "\n".join([f"{source.path} does not compile:", *lines])
+    return "\n".join([f"{label} does not compile:", *lines])
 
 
 def _will_recur(failure: ProcessFailure) -> bool:

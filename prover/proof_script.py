@@ -37,6 +37,30 @@ class Bullets:
 Item = Step | Bullets
 
 
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A proof written down."""
+
+    #: As a person would write it, with bullets.
+    lines: tuple[str, ...]
+    #: As the search ran it: what to fall back on.
+    flat: tuple[str, ...]
+    #: Its steps; () where it does not replay.
+    steps: tuple[Step, ...]
+
+
+async def write_down(environment: Environment, proof: Sequence[str]) -> Script:
+    """Shorten a proof that a search found, and lay it out.
+
+    Raises:
+        LeanUnavailable: Lean cannot be started any more.
+    """
+    short = await shorten(environment, proof)
+    steps = await replay(environment, short) or ()
+    flat = tuple(format_flat(short))
+    return Script(tuple(format_proof(steps)) if steps else flat, flat, steps)
+
+
 # --- replay and shorten ---------------------------------------------------------------------------
 
 

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from prover.errors import InputError, LeanUnavailable
-from prover.lean.messages import CheckRequest, Message, Severity, Source, Status, Verdict
+from prover.lean.messages import Answer, CheckRequest, Message, Severity, Source, Status, Verdict
 from prover.lean.pool import LeanPool
 from prover.lean.process import LeanProcess, ProcessFailure
 from prover.lean_environment import compile_errors, missing_module
@@ -55,23 +55,33 @@ async def verify(
         LeanUnavailable: Lean cannot be started.
     """
     request = CheckRequest(original, candidate, tuple(dependencies))
-    async with _fresh_process(pool) as process:
+    async with fresh_process(pool) as process:
         try:
             answer = await process.ask(request, CHECK_SECONDS)
         except ProcessFailure as failure:
             return Verification((), (), f"Lean did not survive the file: {failure}")
     if answer.status is Status.MISSING_MODULE:
-        raise InputError(missing_module(original, answer.error))
+        raise InputError(missing_module(original.path, answer.error))
     if answer.status is Status.BAD_REQUEST and "messages" in answer.body:
         errors = [m for m in answer.messages if m.severity is Severity.ERROR]
-        raise InputError(compile_errors(original, errors))
+        raise InputError(compile_errors(original.path, errors))
     if answer.status is not Status.OK:
         raise LeanUnavailable(f"{original.path}: Lean could not check it: {answer.error}")
+    return verification(answer)
+
+
+def verification(answer: Answer) -> Verification:
+    """Read the answer to a check."""
     return Verification(answer.verdicts, answer.messages, answer.error)
 
 
 @asynccontextmanager
-async def _fresh_process(pool: LeanPool) -> AsyncIterator[LeanProcess]:
+async def fresh_process(pool: LeanPool) -> AsyncIterator[LeanProcess]:
+    """Borrow a process that has never been asked for anything.
+
+    Raises:
+        LeanUnavailable: Lean cannot be started.
+    """
     process = await pool.acquire()
     try:
         while process.used:

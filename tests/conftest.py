@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
+import hypothesis
 import pytest
 import pytest_asyncio
 
 from prover.lean.pool import LeanPool
 from prover.lean.toolchain import LeanCommand, choose_lean
+
+# How long an example takes says more about the machine than about the code.
+hypothesis.settings.register_profile("prover", deadline=None)
+hypothesis.settings.load_profile("prover")
 
 
 @pytest.fixture(scope="session")

@@ -131,8 +131,9 @@ def gatherMessages (gather : Gather) (map : FileMap) (log : MessageLog) : IO Uni
 
 /-- The embedded Lean ships library theorems as axioms: statement without proof. -/
 def libraryIsStubs (env : Environment) : Bool :=
-  match env.find? ``Nat.add_comm with
-  | some (.axiomInfo _) => (env.getModuleIdxFor? ``Nat.add_comm).isSome
+  -- A theorem of the prelude, which every module imports.
+  match env.find? ``congrArg with
+  | some (.axiomInfo _) => (env.getModuleIdxFor? ``congrArg).isSome
   | _ => false
 
 def elaborateOnce (path : String) (map : FileMap) (command : Syntax) (start : String.Pos.Raw)

@@ -181,6 +181,14 @@ partial def addDefinitions (env : Environment) (used : Array Name) (i : Nat) (ac
       | _ => pure ()
     addDefinitions env used (i + 1) acc
 
+/-- Constants of an expression that were imported, each once. -/
+partial def addConstants (env : Environment) (used : Array Name) (i : Nat) (acc : IO.Ref (Array Name)) : IO Unit := do
+  if h : i < used.size then
+    let n := used[i]
+    let known ← acc.get
+    if (env.getModuleIdxFor? n).isSome && !memName known n then acc.set (known.push n)
+    addConstants env used (i + 1) acc
+
 partial def nameJsons (names : Array Name) (i : Nat) (acc : Array Json) : Array Json :=
   if h : i < names.size then nameJsons names (i + 1) (acc.push (.str (privateToUserName names[i]).toString)) else acc
 
@@ -207,6 +215,7 @@ def goalJson (s : ProofState) (core : Core.Context) (g : MVarId) : IO Json := do
     let cell := { cell with metaContext := { cell.metaContext with lctx := lctx, localInstances := decl.localInstances } }
     let shown ← IO.mkRef (#[] : Array ShownHypothesis)
     let definitions ← IO.mkRef (#[] : Array Name)
+    let constants ← IO.mkRef (#[] : Array Name)
     forPersistent lctx.decls fun d? => do
       match d? with
       | none => pure ()
@@ -214,12 +223,15 @@ def goalJson (s : ProofState) (core : Core.Context) (g : MVarId) : IO Json := do
         if d.isImplementationDetail then pure () else
         let h ← showHypothesis cell s.env d
         shown.modify (fun hs => hs.push h)
+        let type ← instantiate cell d.type
+        addConstants s.env type.getUsedConstants 0 constants
         if h.isProp then
-          let type ← instantiate cell d.type
           addDefinitions s.env type.getUsedConstants 0 definitions
     let target ← instantiate cell decl.type
     let targetFormat ← pretty cell target
     addDefinitions s.env target.getUsedConstants 0 definitions
+    addConstants s.env target.getUsedConstants 0 constants
+    let constants ← constants.get
     let hs ← shown.get
     let names ← definitions.get
     return Json.mkObj [
@@ -228,7 +240,8 @@ def goalJson (s : ProofState) (core : Core.Context) (g : MVarId) : IO Json := do
       ("pretty", .str (contextText hs 0 "" "" ++ (targetLine targetFormat).pretty)),
       ("tag", .str (if decl.userName.isAnonymous then "" else decl.userName.eraseMacroScopes.toString)),
       ("head", .str (headText target)),
-      ("definitions", .arr (nameJsons names 0 #[]))]
+      ("definitions", .arr (nameJsons names 0 #[])),
+      ("constants", .arr (nameJsons constants 0 #[]))]
 
 partial def goalJsons (s : ProofState) (core : Core.Context) (goals : List MVarId) (acc : Array Json) : IO (Array Json) := do
   match goals with

@@ -1,5 +1,5 @@
 import Lean
-import TacticServer.Check
+import TacticServer.Library
 
 /-!
 # The tactic server
@@ -19,6 +19,7 @@ structure Server where
   imports : ImportCache
   states : IO.Ref (Array (Option ProofState))
   trusted : IO.Ref (Array Name)
+  library : Library
   /-- Environment of the source opened last. -/
   env : IO.Ref (Option Environment)
 
@@ -123,67 +124,13 @@ def check (server : Server) (original candidate : Source) (dependencies : Array 
       else if second.searches > first.searches then "a search tactic (exact?, apply?, rw?) stands for a proof" else ""
     return { status := .ok, error, body := [("messages", .arr second.messages), ("verdicts", .arr verdicts)] }
 
-/-! ## Declarations of the environment -/
-
-def kindText : ConstantInfo → String
-  | .thmInfo _ => "theorem"
-  | .defnInfo _ => "definition"
-  | .axiomInfo _ => "axiom"
-  | .opaqueInfo _ => "opaque"
-  | .quotInfo _ => "quot"
-  | .inductInfo _ => "inductive"
-  | .ctorInfo _ => "constructor"
-  | .recInfo _ => "recursor"
-
-/-- Under stubs a library theorem shows as what it stands for. -/
-def shownKind (env : Environment) (cell : Cell) (info : ConstantInfo) : IO String := do
-  match info with
-  | .axiomInfo v =>
-    if libraryIsStubs env && stubIsLibrary v && !isNew env v.name then
-      let proposition ← cell.run (fun a b c d => isProp v.type a b c d)
-      return if proposition then "theorem" else "definition"
-    else return "axiom"
-  | _ => return kindText info
-
-structure Listing where
-  env : Environment
-  cell : Cell
-  stop : Nat
-  index : IO.Ref Nat
-  start : Nat
-  found : IO.Ref (Array Json)
-
-def list (l : Listing) (module : String) (info : ConstantInfo) : IO Unit := do
-  let i ← l.index.get
-  l.index.set (i + 1)
-  if i < l.start || i ≥ l.stop || info.name.isInternalDetail then pure () else
-  let kind ← shownKind l.env l.cell info
-  let type ← pretty l.cell info.type
-  let j := Json.mkObj [("name", .str info.name.toString), ("kind", .str kind), ("module", .str module), ("type", .str type.pretty)]
-  l.found.modify (fun a => a.push j)
-
-partial def listModules (l : Listing) (names : Array Name) (data : Array ModuleData) (i : Nat) (only : Option String) : IO Unit := do
-  if h : i < data.size then
-    let name := if h' : i < names.size then names[i].toString else ""
-    let wanted := match only with
-      | none => true
-      | some m => m == name
-    if wanted then
-      let here ← l.index.get
-      let size := data[i].constants.size
-      -- Whole modules outside the window are skipped at once.
-      if here + size ≤ l.start || here ≥ l.stop then l.index.set (here + size)
-      else forArray data[i].constants (fun info => list l name info)
-    listModules l names data (i + 1) only
+/-! ## The environment and the library -/
 
 def declarations (server : Server) (start limit : Nat) (only : Option String) : IO Answer := do
   match ← server.env.get with
   | none => return failure .badRequest "no source is open"
   | some env =>
-    let core ← withLimits { fileName := "", fileMap := FileMap.ofString "" } { heartbeats := 0, recursion := 1000 }
-    let coreRef ← IO.mkRef ({ env, infoState := { enabled := false } } : Core.State)
-    let metaRef ← IO.mkRef ({} : Meta.State)
-    let cell : Cell := { coreContext := core, core := coreRef, metaContext := {}, meta' := metaRef }
+    let cell ← bareCell env
     let index ← IO.mkRef 0
     let found ← IO.mkRef (#[] : Array Json)
     let l : Listing := { env, cell, start, stop := start + limit, index, found }
@@ -196,6 +143,35 @@ def declarations (server : Server) (start limit : Nat) (only : Option String) : 
     let found ← found.get
     let next := if start + limit < total then natJson (start + limit) else Json.null
     return { status := .ok, body := [("declarations", .arr found), ("next", next)] }
+
+def modules (server : Server) : IO Answer := do
+  match ← server.env.get with
+  | none => return failure .badRequest "no source is open"
+  | some env => return { status := .ok, body := [("modules", .arr (moduleJsons env.allImportedModuleNames env.header.moduleData 0 #[]))] }
+
+def openTheorem (server : Server) (module name : String) (limits : Limits) : IO Answer := do
+  match ← libraryTheorem server.library server.imports module name with
+  | .missing text => return failure .missingModule text
+  | .unfit text => return failure .badRequest text
+  | .found env info =>
+    server.env.set (some env)
+    server.trusted.set #[]
+    let state ← stateOfTheorem env info limits
+    let id ← addState server state
+    let goal ← goalJson state state.core state.root
+    let nowhere := positionJson ⟨1, 0⟩ 0
+    let root := Json.mkObj [
+      ("declaration", .str name), ("start", nowhere), ("end", nowhere), ("tactic", .bool true), ("is_prop", .bool true),
+      ("state", natJson id), ("goal", goal)]
+    return { status := .ok, body := [("messages", .arr #[]), ("sorries", .arr #[root])] }
+
+def checkTheorem (server : Server) (module name proof : String) (limits : Limits) : IO Answer := do
+  match ← libraryTheorem server.library server.imports module name with
+  | .missing text => return failure .missingModule text
+  | .unfit text => return failure .badRequest text
+  | .found env info =>
+    let (reason, axioms) ← judgeTheorem env info proof limits
+    return { status := .ok, body := [("messages", .arr #[]), ("verdicts", .arr #[verdictJson info.name reason axioms])] }
 
 partial def readNames (texts : Array String) (i : Nat) (acc : Array Name) : Array Name :=
   if h : i < texts.size then readNames texts (i + 1) (acc.push texts[i].toName) else acc
@@ -215,6 +191,9 @@ def answer (server : Server) (request : Request) : IO Answer := do
     return { status := .ok }
   | .statement header statement limits => openStatement server header statement limits
   | .check original candidate dependencies limits => check server original candidate dependencies limits
+  | .theorem module name limits => openTheorem server module name limits
+  | .checkTheorem module name proof limits => checkTheorem server module name proof limits
+  | .modules => modules server
   | .declarations start limit only => declarations server start limit only
   | .trust names =>
     server.trusted.modify (fun a => readNames names 0 a)
@@ -261,7 +240,8 @@ public unsafe def main : IO Unit := do
   let states ← IO.mkRef (#[] : Array (Option ProofState))
   let trusted ← IO.mkRef (#[] : Array Name)
   let env ← IO.mkRef (none : Option Environment)
-  let server : Server := { imports := ⟨entries⟩, states, trusted, env }
+  let modules ← IO.mkRef ([] : List (String × ModuleData))
+  let server : Server := { imports := ⟨entries⟩, states, trusted, library := ⟨modules⟩, env }
   -- In a thread of its own, since its stack is larger than the main one's, and Lean knows where it ends.
   let work : BaseIO (Except IO.Error Unit) := (do
     reply output nonce info 0 0

@@ -42,11 +42,14 @@ structure Source where
 inductive Request where
   | «open» (source : Source) (dependencies : Array Source) (limits : Limits)
   | statement (header : Source) (statement : String) (limits : Limits)
+  | theorem (module name : String) (limits : Limits)
   | run (state : Nat) (tactic : String) (limits : Limits)
   | trust (names : Array String)
   | drop (states : Array Nat)
   | declarations (start limit : Nat) (module? : Option String)
   | check (original candidate : Source) (dependencies : Array Source) (limits : Limits)
+  | checkTheorem (module name proof : String) (limits : Limits)
+  | modules
   | info
 
 /-- An answer without its `id` and `ms`. -/
@@ -139,6 +142,21 @@ def readStatement (j : Json) : Read Request :=
   | _, .error e, _ => .error e
   | _, _, .error e => .error e
 
+def readTheorem (j : Json) : Read Request :=
+  match readString j "module", readString j "name", readLimits j with
+  | .ok m, .ok n, .ok l => .ok (.theorem m n l)
+  | .error e, _, _ => .error e
+  | _, .error e, _ => .error e
+  | _, _, .error e => .error e
+
+def readCheckTheorem (j : Json) : Read Request :=
+  match readString j "module", readString j "name", readString j "proof", readLimits j with
+  | .ok m, .ok n, .ok p, .ok l => .ok (.checkTheorem m n p l)
+  | .error e, _, _, _ => .error e
+  | _, .error e, _, _ => .error e
+  | _, _, .error e, _ => .error e
+  | _, _, _, .error e => .error e
+
 def readRun (j : Json) : Read Request :=
   match readNat j "state", readString j "tactic", readLimits j with
   | .ok s, .ok t, .ok l => .ok (.run s t l)
@@ -181,6 +199,9 @@ def readRequest (j : Json) : Read Request :=
       | .error e => .error e
     else if op == "declarations" then readDeclarations j
     else if op == "check" then readCheck j
+    else if op == "theorem" then readTheorem j
+    else if op == "check_theorem" then readCheckTheorem j
+    else if op == "modules" then .ok .modules
     else if op == "info" then .ok .info
     else .error s!"unknown op '{op}'"
 

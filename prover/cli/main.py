@@ -2,6 +2,7 @@
 
     prover doctor     what is there: Lean, Node, memory, GPU, versions
     prover install    install the embedded Lean ahead of time
+    prover eval       measure the prover on benchmarks
 
 To prove theorems, see ``prove``.
 """
@@ -16,7 +17,32 @@ from prover import __version__
 from prover.errors import InputError, ProverError
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _OpenGroup(click.Group):
+    """Has the commands of this package, and those that others register as ``prover.commands``."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return [*super().list_commands(context), *_registered()]
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        own = super().get_command(context, name)
+        return own or (_load(name) if name in _registered() else None)
+
+
+def _registered() -> list[str]:
+    from importlib.metadata import entry_points
+
+    return sorted(entry_points(group="prover.commands").names)
+
+
+def _load(name: str) -> click.Command:
+    from importlib.metadata import entry_points
+
+    (found,) = entry_points(group="prover.commands", name=name)
+    command: click.Command = found.load()
+    return command
+
+
+@click.group(cls=_OpenGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="prover")
 def main() -> None:
     """Look after the prover's installation; `prove` is the command that proves."""

@@ -10,9 +10,9 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-from prover.environment import TacticState
+from prover.environment import ANY_SCOPE, Scope, TacticState
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,7 @@ class Query:
     statement: str
     #: The search's seed; a generator that samples mixes it with the state.
     seed: int = 0
+    scope: Scope = ANY_SCOPE
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,25 @@ class TacticGenerator(Protocol):
     async def generate(self, queries: Sequence[Query]) -> list[list[Candidate]]:
         """Return, for each query in order, its candidates: unique, the best first."""
         ...
+
+
+@runtime_checkable
+class Learner(Protocol):
+    """A generator that learns from proofs by remembering them."""
+
+    def learn(self, proof: Sequence[Step], position: int | None) -> None:
+        """Remember an accepted proof of the theorem at this place (see :attr:`Scope.position`)."""
+        ...
+
+
+def content_hash(generator: TacticGenerator) -> str:
+    """Return the hash of a generator's code and settings, 16 hex digits; of one without any, its name."""
+    return str(getattr(generator, "content_hash", generator.name))
+
+
+def memory_hash(generator: TacticGenerator) -> str:
+    """Return the hash of what a generator has learned so far; "" when nothing, or when it does not learn."""
+    return str(getattr(generator, "memory_hash", ""))
 
 
 def admissible(candidates: Sequence[Candidate]) -> tuple[list[Candidate], list[Refusal]]:
@@ -110,15 +130,15 @@ COMMANDS = _names(
 CLOSING = {"(": ")", "[": "]", "{": "}", "⟨": "⟩", "‹": "›"}
 
 # Lean's own rule for the letters of a name (λ, Π and Σ are symbols).
-_LETTER = "A-Za-z_À-ÖØ-öø-ſΑ-ΟΡΤ-Ωα-κμ-ωϊ-ϻἀ-῾℀-⅏𝒜-𝖟"
-_PART = rf"(?:[{_LETTER}][{_LETTER}0-9'!?₀-₉ₐ-ₜᵢ-ᵪⱼ]*|«[^»\n]*»)"
+NAME_LETTERS = "A-Za-z_À-ÖØ-öø-ſΑ-ΟΡΤ-Ωα-κμ-ωϊ-ϻἀ-῾℀-⅏𝒜-𝖟"
+NAME_PART = rf"(?:[{NAME_LETTERS}][{NAME_LETTERS}0-9'!?₀-₉ₐ-ₜᵢ-ᵪⱼ]*|«[^»\n]*»)"
 _TOKEN = re.compile(
     rf"""
       (?P<string>  r(?P<hashes>\#*)".*?"(?P=hashes) | "(?:\\.|[^"\\])*" )
     | (?P<char>    '(?:\\(?:x..|u....|.)|[^'\\\n])' )
     | (?P<comment> --[^\n]* )
     | (?P<block>   /-|-/ )
-    | (?P<word>    {_PART}(?:\.{_PART})* )
+    | (?P<word>    {NAME_PART}(?:\.{NAME_PART})* )
     | (?P<open>    [(\[{{⟨‹] )
     | (?P<close>   [)\]}}⟩›] )
     | (?P<other>   . )
@@ -212,7 +232,7 @@ def _words(tactic: str, tokens: Sequence[_Token]) -> Iterator[str]:
             yield name.removeprefix("Lean.")
         elif token.kind == "string":  # which may be interpolated: what stands in braces is code
             for code in re.findall(r"\{([^}]*)\}", token.text):
-                yield from re.findall(rf"{_PART}", code)
+                yield from re.findall(rf"{NAME_PART}", code)
 
 
 def _check_lines(tactic: str, tokens: Sequence[_Token]) -> None:

@@ -8,12 +8,14 @@ first. Only Lean's core library is assumed, not Mathlib.
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 from prover.generators.base import Candidate, Query
 from prover.lean.messages import Goal, Hypothesis
@@ -651,6 +653,11 @@ class Portfolio:
     """The portfolio as a tactic generator: deterministic, and blind to history."""
 
     name = "portfolio"
+
+    @property
+    def content_hash(self) -> str:
+        """16 hex digits of the SHA-256 of this module's source: tables and rules alike."""
+        return hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:16]
 
     async def generate(self, queries: Sequence[Query]) -> list[list[Candidate]]:
         return [rank(propose(query.state.goals[0])) for query in queries]

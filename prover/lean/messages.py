@@ -97,6 +97,8 @@ class Goal:
     head: str
     #: Definitions of the file itself that the goal mentions, for ``unfold``.
     definitions: tuple[str, ...]
+    #: The library's constants that the goal and its propositions mention, each once, sorted.
+    constants: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +127,17 @@ class Declaration:
     #: The module that declares it; "" when the source itself does.
     module: str
     type: str
+    #: The constants of its type, each once, sorted.
+    constants: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """A module of the environment."""
+
+    name: str
+    #: The modules it imports itself.
+    imports: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +180,20 @@ class StatementRequest:
     op: ClassVar[str] = "statement"
     header: Source
     statement: str
+    limits: Limits = field(default_factory=Limits)
+
+
+@dataclass(frozen=True, slots=True)
+class TheoremRequest:
+    """Open a library theorem as a goal, in an environment of what its module imports and nothing else.
+
+    Answered as ``open`` is, with one ``sorry`` at no place. The binders of the statement that have a name
+    (and the instances between them) are hypotheses of the goal.
+    """
+
+    op: ClassVar[str] = "theorem"
+    module: str
+    name: str
     limits: Limits = field(default_factory=Limits)
 
 
@@ -219,6 +246,24 @@ class CheckRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckTheoremRequest:
+    """Check a proof (the lines of a tactic block) of a library theorem; answered as ``check`` is."""
+
+    op: ClassVar[str] = "check_theorem"
+    module: str
+    name: str
+    proof: str
+    limits: Limits = field(default_factory=Limits)
+
+
+@dataclass(frozen=True, slots=True)
+class ModulesRequest:
+    """List the modules of the last opened source's environment, each after what it imports."""
+
+    op: ClassVar[str] = "modules"
+
+
+@dataclass(frozen=True, slots=True)
 class InfoRequest:
     """Ask what is running."""
 
@@ -228,11 +273,14 @@ class InfoRequest:
 Request = (
     OpenRequest
     | StatementRequest
+    | TheoremRequest
     | RunRequest
     | TrustRequest
     | DropRequest
     | DeclarationsRequest
     | CheckRequest
+    | CheckTheoremRequest
+    | ModulesRequest
     | InfoRequest
 )
 
@@ -276,14 +324,21 @@ class Answer:
     @property
     def declarations(self) -> tuple[Declaration, ...]:
         """``declarations``: those of the window asked for; ``body["next"]`` is the next start, or None."""
-        return tuple(Declaration(**d) for d in self.body["declarations"])
+        return tuple(
+            Declaration(**{**d, "constants": tuple(sorted(d["constants"]))})
+            for d in self.body["declarations"]
+        )
+
+    @property
+    def modules(self) -> tuple[Module, ...]:
+        """``modules``: each after those it imports."""
+        return tuple(Module(m["name"], tuple(dict.fromkeys(m["imports"]))) for m in self.body["modules"])
 
     @property
     def verdicts(self) -> tuple[Verdict, ...]:
         """``check``: one verdict a theorem (or definition with a ``sorry``) of the original, in no order."""
         return tuple(
-            Verdict(v["name"], v["accepted"], v["reason"], tuple(v["axioms"]))
-            for v in self.body["verdicts"]
+            Verdict(v["name"], v["accepted"], v["reason"], tuple(v["axioms"])) for v in self.body["verdicts"]
         )
 
 
@@ -319,6 +374,7 @@ def _goal(body: Json) -> Goal:
         tag=body["tag"],
         head=body["head"],
         definitions=tuple(body["definitions"]),
+        constants=tuple(sorted(body["constants"])),
     )
 
 

@@ -81,6 +81,11 @@ class LeanPool:
         """How many processes may be borrowed at once."""
         return self._size
 
+    @property
+    def failure(self) -> LeanUnavailable | None:
+        """Why no process can be started any more; None while they can."""
+        return self._failure
+
     async def acquire(self) -> LeanProcess:
         """Borrow a process, waiting until there is one.
 

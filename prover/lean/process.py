@@ -27,10 +27,12 @@ from prover.errors import LeanUnavailable
 from prover.lean.messages import (
     Answer,
     CheckRequest,
+    CheckTheoremRequest,
     OpenRequest,
     Request,
     StatementRequest,
     Status,
+    TheoremRequest,
     decode,
     encode,
 )
@@ -225,6 +227,8 @@ class LeanProcess:
             case OpenRequest(source=source) | StatementRequest(header=source) | CheckRequest(original=source):
                 lines = source.text.splitlines()
                 self._headers.add(tuple(line for line in lines if line.lstrip().startswith(_IMPORTS)))
+            case TheoremRequest(module=module) | CheckTheoremRequest(module=module):
+                self._headers.add((module,))
             case _:
                 pass
 

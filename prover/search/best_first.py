@@ -16,10 +16,12 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from prover.environment import (
+    ANY_SCOPE,
     Environment,
     LeanError,
     Outcome,
     ProofFinished,
+    Scope,
     TacticCrash,
     TacticState,
 )
@@ -99,6 +101,7 @@ async def best_first_search(
     statement: str = "",
     seed: int = 0,
     length_exponent: float = 0.5,
+    scope: Scope = ANY_SCOPE,
     on_event: Callable[[Progress], None] | None = None,
 ) -> SearchResult:
     """Search for a proof of the environment's theorem.
@@ -110,7 +113,7 @@ async def best_first_search(
         LeanUnavailable: Lean cannot be started any more.
         ValueError: the generator did not answer each query.
     """
-    search = _Search(environment, generator, budget, statement, seed, length_exponent, on_event)
+    search = _Search(environment, generator, budget, statement, seed, length_exponent, scope, on_event)
     try:
         async with asyncio.timeout(budget.seconds + GRACE_SECONDS) as limit:
             await search.run()
@@ -134,6 +137,7 @@ class _Search:
         statement: str,
         seed: int,
         length_exponent: float,
+        scope: Scope,
         on_event: Callable[[Progress], None] | None,
     ) -> None:
         self.environment = environment
@@ -141,6 +145,7 @@ class _Search:
         self.budget = budget
         self.statement = statement
         self.seed = seed
+        self.scope = scope
         self.on_event = on_event
 
         root = environment.root
@@ -209,7 +214,7 @@ class _Search:
 
     def query(self, node: Node) -> Query:
         history = tuple(Step(goals, tactic) for goals, tactic in self.tree.path(node))
-        return Query(self.states[node.id], history, self.statement, self.seed)
+        return Query(self.states[node.id], history, self.statement, self.seed, self.scope)
 
     async def expand(self, node: Node, candidates: Sequence[Candidate]) -> None:
         """Run the tactics that may be run, a chunk at a time, until the search is over."""

@@ -1,0 +1,267 @@
+"""The story of one attempt: open the theorem, search, write the proof down, have it checked, record it all.
+
+Start reading at :meth:`Bench.attempt`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
+
+from eval.benchmarks.base import Problem
+from eval.checking import Checker
+from eval.provenance import git_commit, machine
+from eval.records import Record, Status, Step
+from prover.environment import ANY_SCOPE, Scope
+from prover.errors import InputError, LeanUnavailable
+from prover.generators import check_generator, make_generator, needs_corpus
+from prover.generators.base import Learner, content_hash, memory_hash
+from prover.generators.base import Step as ProofStep
+from prover.lean.messages import InfoRequest, OpenRequest, TheoremRequest
+from prover.lean.pool import LeanPool
+from prover.lean.process import ProcessFailure
+from prover.lean.toolchain import LeanCommand
+from prover.lean_environment import LeanDojo, LeanFile, open_file, open_theorem
+from prover.premises import Report, library_corpus
+from prover.proof_script import Script, write_down
+from prover.search.best_first import Budget, Counts, SearchResult, SearchStatus, best_first_search
+
+#: An attempt that ended by an infrastructure failure is made so often before the failure is its outcome.
+TRIES = 3
+_INFO_SECONDS = 30.0
+
+Tree = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Attempted:
+    """What is written down about an attempt, and the search's tree if there was a search."""
+
+    record: Record
+    tree: Tree | None
+
+
+@dataclass(slots=True)
+class _Clock:
+    """Seconds since it was made, and where they went."""
+
+    start: float = field(default_factory=time.monotonic)
+    check_seconds: float = 0.0
+
+    def seconds(self) -> float:
+        return time.monotonic() - self.start
+
+    @asynccontextmanager
+    async def checking(self) -> AsyncIterator[None]:
+        start = time.monotonic()
+        try:
+            yield
+        finally:
+            self.check_seconds += time.monotonic() - start
+
+
+class Bench:
+    """What attempts on one machine need: Lean processes, a tactic generator, a checker.
+
+    To be used with ``async with``.
+    """
+
+    def __init__(
+        self,
+        command: LeanCommand,
+        generator: str,
+        budget: Budget,
+        workers: int,
+        spares: int = 1,
+        report: Report = lambda text, done, total: None,
+    ) -> None:
+        """Make a bench; nothing starts before ``async with``.
+
+        Args:
+            generator: name of a tactic generator.
+            workers: how many attempts may be under way at once.
+            spares: Lean processes kept warm beside those of the workers and the one that checks.
+            report: told what takes long before the first attempt.
+        """
+        self._pool = LeanPool(command, workers + 1, spares)  # one of them checks
+        self._checker = Checker(self._pool)
+        self._name = generator
+        self._budget = budget
+        self._report = report
+        self.workers = workers
+        self.lean = command.description
+
+    async def __aenter__(self) -> Self:
+        """Start Lean, and read the library if the generator needs it.
+
+        Raises:
+            InputError: there is no such generator.
+            LeanUnavailable: Lean cannot be started.
+        """
+        check_generator(self._name)
+        async with AsyncExitStack() as opening:
+            await opening.enter_async_context(self._pool)
+            corpus = await library_corpus(self._pool, self._report) if needs_corpus(self._name) else None
+            self._generator = make_generator(self._name, corpus)
+            self.model_hash = content_hash(self._generator)
+            self.memory_hash = memory_hash(self._generator)
+            self.lean = await self._version()
+            self._closing = opening.pop_all()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self._checker.close()
+        await self._closing.aclose()
+
+    async def _version(self) -> str:
+        process = await self._pool.acquire()
+        try:
+            return str((await process.ask(InfoRequest(), _INFO_SECONDS)).body["lean"])
+        except ProcessFailure as failure:
+            raise LeanUnavailable(f"Lean did not say its version.\n{failure}") from failure
+        finally:
+            await self._pool.release(process)
+
+    def learn(self, record: Record) -> None:
+        """Let the generator learn from an accepted proof."""
+        if record.status is Status.PROVED and isinstance(self._generator, Learner):
+            steps = [ProofStep(step.goals, step.tactic) for step in record.steps]
+            self._generator.learn(steps, record.position)
+
+    async def attempt(self, problem: Problem, seed: int) -> Attempted:
+        """Look for a proof; a failure of the infrastructure is retried, and then what is recorded.
+
+        Raises:
+            LeanUnavailable: Lean cannot be started at all any more.
+        """
+        blank = blank_record(problem, seed, self.lean, self.model_hash, self.memory_hash)
+        for tries in range(1, TRIES + 1):
+            clock = _Clock()
+            blank = replace(blank, tries=tries)
+            try:
+                done = await self._try(problem, blank, clock)
+            except InputError as error:
+                done = Attempted(replace(blank, status=Status.NOT_EXPRESSIBLE, message=str(error)), None)
+            except LeanUnavailable as failure:
+                if self._pool.failure is not None:
+                    raise
+                blank = replace(blank, error_kind=_kind(failure), message=str(failure))
+                done = Attempted(blank, None)
+            record = replace(done.record, wall_seconds=clock.seconds(), check_seconds=clock.check_seconds)
+            if record.status is not Status.INFRASTRUCTURE:
+                break
+        return Attempted(record, done.tree)
+
+    async def _try(self, problem: Problem, blank: Record, clock: _Clock) -> Attempted:
+        async with self._opened(problem) as file:
+            dojo, scope = await self._enter(file, problem)
+            result = await best_first_search(
+                dojo,
+                self._generator,
+                self._budget,
+                statement=file.sorries[0].goal.pretty,
+                seed=blank.seed,
+                scope=scope,
+            )
+            record = _searched(blank, result, file.crashes)
+            async with clock.checking():
+                script = await write_down(dojo, result.proof) if result.proof else None
+                if script is not None:
+                    record = await self._judged(record, problem, script)
+        return Attempted(record, result.tree.to_json())
+
+    @asynccontextmanager
+    async def _opened(self, problem: Problem) -> AsyncIterator[LeanFile]:
+        match problem.request():
+            case TheoremRequest() as request:
+                opening = open_theorem(self._pool, request)
+            case OpenRequest(source=source):
+                opening = open_file(self._pool, source)
+        async with opening as file:
+            yield file
+
+    async def _enter(self, file: LeanFile, problem: Problem) -> tuple[LeanDojo, Scope]:
+        """Return the environment of the file's only goal, and what its proof may use."""
+        goals = len(file.sorries)
+        if goals != 1 or not file.sorries[0].is_prop:
+            raise InputError(f"{problem.id}: its statement leaves {goals} goals instead of one proposition")
+        scope = await file.scope(problem.position) if needs_corpus(self._name) else ANY_SCOPE
+        return LeanDojo(file, 0), scope
+
+    async def _judged(self, record: Record, problem: Problem, script: Script) -> Record:
+        """Have the proof checked as a person would write it, and else as the search ran it."""
+        reason = ""
+        for lines in dict.fromkeys((script.lines, script.flat)):
+            reason = await self._checker.check(problem, lines)
+            if not reason:
+                steps = tuple(Step(step.before, step.tactic) for step in script.steps)
+                return replace(record, status=Status.PROVED, proof=lines, steps=steps, message="")
+        return replace(record, status=Status.REJECTED, message=reason)
+
+
+def blank_record(problem: Problem, seed: int, lean: str, model_hash: str, memory_hash: str) -> Record:
+    """The record of an attempt that came to nothing."""
+    return Record(
+        problem=problem.id,
+        seed=seed,
+        split=problem.split,
+        tags=problem.tags,
+        position=problem.position,
+        status=Status.INFRASTRUCTURE,
+        proof=None,
+        steps=(),
+        ended="",
+        error_kind="",
+        message="",
+        expansions=0,
+        tactics=0,
+        errors=0,
+        crashes=0,
+        refused=0,
+        duplicates=0,
+        lean_seconds=0.0,
+        model_seconds=0.0,
+        check_seconds=0.0,
+        wall_seconds=0.0,
+        search_seconds=0.0,
+        tries=0,
+        statement_hash=problem.statement_hash,
+        model_hash=model_hash,
+        memory_hash=memory_hash,
+        lean=lean,
+        commit=git_commit(),
+        machine=machine(),
+    )
+
+
+def _searched(blank: Record, result: SearchResult, crashes: int) -> Record:
+    """The record after a search; nothing is proved before the check."""
+    counts: Counts = result.counts
+    proved = result.status is SearchStatus.PROVED
+    return replace(
+        blank,
+        status=Status.NOT_PROVED,
+        ended=result.status.value,
+        error_kind="",
+        message="" if proved else f"no proof found ({result.status})",
+        expansions=counts.expansions,
+        tactics=counts.tactics,
+        errors=counts.errors,
+        crashes=crashes,
+        refused=counts.refused,
+        duplicates=counts.duplicates,
+        lean_seconds=counts.lean_seconds,
+        model_seconds=counts.generator_seconds,
+        search_seconds=result.seconds,
+    )
+
+
+def _kind(failure: LeanUnavailable) -> str:
+    """A short name of what went wrong, for the report's table."""
+    cause = failure.__cause__
+    if isinstance(cause, ProcessFailure):
+        return cause.post_mortem.cause.value
+    return "unavailable"

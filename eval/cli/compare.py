@@ -1,0 +1,38 @@
+"""``prover eval compare``: two runs, theorem by theorem."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from prover.errors import InputError, ProverError
+
+
+@click.command()
+@click.argument("before", type=click.Path(path_type=Path))
+@click.argument("after", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
+def compare(before: Path, after: Path, as_json: bool) -> None:
+    """Say which theorems the run AFTER gained over the run BEFORE, and which it lost."""
+    try:
+        _compare(before, after, as_json)
+    except ProverError as error:
+        click.echo(f"prover: {error}", err=True)
+        sys.exit(2 if isinstance(error, InputError) else 3)
+
+
+def _compare(before: Path, after: Path, as_json: bool) -> None:
+    from eval.compare import compare as compare_runs
+    from eval.report.runs import load_runs
+
+    found = compare_runs(*load_runs([before, after]))
+    if as_json:
+        import json
+
+        click.echo(json.dumps(found.to_json(), ensure_ascii=False, indent=2))
+    else:
+        from eval.report.text import console, print_comparison
+
+        print_comparison(found, console())

@@ -1,0 +1,299 @@
+"""Finding lemmas near a goal: BM25 over the names and types of the premises that a proof may use.
+
+BM25 is that of Robertson & Zaragoza (2009, "The Probabilistic Relevance Framework"), with sets of tokens in
+place of texts, so that a token counts once in a document. The index is built once; what is not accessible to
+a proof is masked out of the scores (LeanDojo, Yang et al. 2023, "accessible premises").
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING
+
+from prover.environment import Scope
+from prover.generators.base import NAME_PART
+from prover.generators.printed import Shape, base, shape, symbols
+from prover.lean.messages import Declaration, Goal
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+#: BM25's saturation and length normalisation, at their usual values.
+K1, B = 1.2, 0.75
+
+#: Constants that Lean prints as an operator, and what lemma names call them.
+OPERATORS = {
+    "HAdd.hAdd": ("+", "add"),
+    "HSub.hSub": ("-", "sub"),
+    "HMul.hMul": ("*", "mul"),
+    "HDiv.hDiv": ("/", "div"),
+    "HMod.hMod": ("%", "mod"),
+    "HPow.hPow": ("^", "pow"),
+    "HAppend.hAppend": ("++", "append"),
+    "HAnd.hAnd": ("&&&", "and"),
+    "HOr.hOr": ("|||", "or"),
+    "HXor.hXor": ("^^^", "xor"),
+    "HShiftLeft.hShiftLeft": ("<<<", "shiftLeft"),
+    "HShiftRight.hShiftRight": (">>>", "shiftRight"),
+    "Neg.neg": ("-", "neg"),
+    "Complement.complement": ("~~~", "not"),
+    "LT.lt": ("<", "lt"),
+    "LE.le": ("≤", "le"),
+    "Dvd.dvd": ("∣", "dvd"),
+    "Membership.mem": ("∈", "mem"),
+    "HasSubset.Subset": ("⊆", "subset"),
+    "Union.union": ("∪", "union"),
+    "Inter.inter": ("∩", "inter"),
+    "SDiff.sdiff": ("\\", "diff"),
+    "List.cons": ("::", "cons"),
+    "List.nil": ("[]", "nil"),
+    "List.Perm": ("~", "perm"),
+    "BEq.beq": ("==", "beq"),
+    "bne": ("!=", "bne"),
+    "Bool.and": ("&&", "and"),
+    "Bool.or": ("||", "or"),
+    "Bool.not": ("!", "not"),
+    "Bool.xor": ("^^", "xor"),
+    "Eq": ("=", "eq"),
+    "Ne": ("≠", "ne"),
+    "HEq": ("≍", "heq"),
+    "Not": ("¬", "not"),
+    "And": ("∧", "and"),
+    "Or": ("∨", "or"),
+    "Iff": ("↔", "iff"),
+    "Exists": ("∃", "exists"),
+    "Bind.bind": (">>=", "bind"),
+    "Functor.map": ("<$>", "map"),
+    "Seq.seq": ("<*>", "seq"),
+    "GetElem.getElem": ("", "getElem"),
+    "GetElem?.getElem?": ("", "getElem?"),
+    "GetElem?.getElem!": ("", "getElem!"),
+    "Prod.mk": ("", "mk"),
+    "ite": ("if", "ite"),
+    "dite": ("if", "dite"),
+}
+
+_WRITABLE = re.compile(rf"{NAME_PART}(?:\.{NAME_PART})*")
+
+#: What the names of lemmas that reduce an equation to another one hold.
+EXTENSIONALITY = ("n:inj", "n:ext")
+
+#: How much a goal knows of a constant when it has another one of its name, as ``List.map`` and ``Array.map``.
+NAMESAKE = 0.7
+
+#: Types count at least so much among a lemma's constants: one about ``Nat`` says little about ``Int``.
+TYPE_WEIGHT = 2.5
+#: Inverse document frequency of definitions worth unfolding: they occur in fewer than one of twenty theorems.
+RARE = 3.0
+#: What is left of a lemma that has no type in common with the goal.
+FOREIGN = 0.25
+
+#: How much a token counts in a query, by what it names and whether the target or only a fact mentions it.
+IN_TARGET, IN_FACTS = 1.0, 0.35
+
+
+@dataclass(frozen=True, slots=True)
+class Lemma:
+    """A theorem that was found for a goal."""
+
+    name: str
+    #: From 0 to 1: a lemma that mentions nothing that the goal does not, and as much of the goal as any.
+    score: float
+    shape: Shape
+
+
+def spoken(constant: str) -> str:
+    """What lemma names call a constant.
+
+    >>> spoken("HAdd.hAdd"), spoken("List.length")
+    ('add', 'length')
+    """
+    return OPERATORS[constant][1] if constant in OPERATORS else base(constant)
+
+
+def name_words(name: str) -> Iterator[str]:
+    """The words of a declaration's last component, as other names use them.
+
+    >>> list(name_words("List.length_map_of_mem'"))
+    ['length', 'map', 'of', 'mem']
+    """
+    for word in base(name).split("_"):
+        if word.strip("'"):
+            yield word.strip("'")
+
+
+@lru_cache(maxsize=100_000)
+def _is_instance(constant: str) -> bool:
+    return base(constant).startswith(("inst", "to")) and "inst" in constant.lower()
+
+
+def document(declaration: Declaration) -> frozenset[str]:
+    """The tokens under which a premise is found: constants, what they are called, the words of its name."""
+    found = {f"n:{word}" for word in name_words(declaration.name)}
+    for constant in declaration.constants:
+        found.update((f"c:{constant}", f"b:{spoken(constant)}"))
+    return frozenset(found)
+
+
+def query_tokens(goal: Goal) -> dict[str, float]:
+    """The tokens of a goal with their weights: its constants, those of the target first."""
+    names = {h.name for h in goal.hypotheses}
+    shown = set(symbols(goal.target, names))
+    weights = dict.fromkeys(EXTENSIONALITY, 0.3) if "=" in shown else {}
+    for constant in goal.constants:
+        word = spoken(constant)
+        printed = OPERATORS[constant][0] if constant in OPERATORS else base(constant)
+        near = IN_TARGET if printed in shown or word in shown else IN_FACTS
+        weight = near * (0.3 if _is_instance(constant) else 1.0)
+        for token, share in ((f"c:{constant}", 1.0), (f"b:{word}", 0.5), (f"n:{word}", 0.7)):
+            weights[token] = max(weights.get(token, 0.0), share * weight)
+    return weights
+
+
+class LemmaIndex:
+    """The theorems among some premises, as an inverted index: a second to build, milliseconds to ask."""
+
+    def __init__(self, premises: Sequence[Declaration]) -> None:
+        self.theorems = [p for p in premises if p.kind == "theorem" and _WRITABLE.fullmatch(p.name)]
+        self._documents = [document(theorem) for theorem in self.theorems]
+        self._masks: dict[frozenset[str], NDArray[np.bool_]] = {}
+        self._norms, self._postings = self._norms_of_all(), self._all_postings()
+        self._module_names, self._module_places = self._all_modules()
+
+        self._types = frozenset(p.name for p in premises if p.kind == "inductive") - OPERATORS.keys()
+        #: Definitions that can be unfolded.
+        self.definitions = frozenset(p.name for p in premises if p.kind == "definition" and unfolds(p.name))
+
+    def __len__(self) -> int:
+        return len(self.theorems)
+
+    def near(self, goal: Goal, scope: Scope, limit: int) -> list[Lemma]:
+        """Return the lemmas in scope nearest to a goal, the nearest first.
+
+        BM25 asks how much of the goal a lemma mentions; what a lemma mentions beside it counts against it.
+        """
+        names = frozenset(goal.constants)
+        words = frozenset(map(spoken, names))
+        found = self.search(query_tokens(goal), scope, limit)
+        rated = [(d, score * self._known(d, names, words)) for d, score in found]
+        top = max((score for _, score in found), default=1.0)
+        rated.sort(key=lambda pair: -pair[1])
+        return [Lemma(d.name, score / top, shape(d.type)) for d, score in rated if score > 0.0]
+
+    def _known(self, lemma: Declaration, names: frozenset[str], words: frozenset[str]) -> float:
+        """The share of a lemma's constants that a goal has too, by their inverse document frequency."""
+        whole = known = 0.0
+        for constant in lemma.constants:
+            weight = self._weight(constant)
+            whole += weight
+            known += weight * (constant in names or NAMESAKE * (spoken(constant) in words))
+        types, ours = self._types.intersection(lemma.constants), self._types & names
+        foreign = types and ours and types.isdisjoint(ours)
+        return (known / whole if whole else 0.5) * (FOREIGN if foreign else 1.0)
+
+    def _weight(self, constant: str) -> float:
+        weight = self.idf(f"c:{constant}") * (0.3 if _is_instance(constant) else 1.0)
+        return max(weight, TYPE_WEIGHT) if constant in self._types else weight
+
+    def search(
+        self, tokens: Mapping[str, float], scope: Scope, limit: int
+    ) -> list[tuple[Declaration, float]]:
+        """Return the best theorems in scope for a weighted query with their BM25 scores, the best first."""
+        found = [*self._own(tokens, scope.own), *self._library(tokens, scope.modules, limit)]
+        found.sort(key=lambda pair: -pair[1])
+        return [(theorem, score) for theorem, score in found[:limit] if score > 0.0]
+
+    def _library(
+        self, tokens: Mapping[str, float], modules: frozenset[str] | None, limit: int
+    ) -> Iterator[tuple[Declaration, float]]:
+        import numpy as np
+
+        scores = np.zeros(len(self.theorems), dtype=np.float32)
+        for token, weight in tokens.items():
+            if (posting := self._postings.get(token)) is not None:
+                scores[posting] += weight * self.idf(token) * self._norms[posting]
+        if modules is not None:
+            scores *= self._mask(modules)
+        for i in _top(scores, limit):
+            yield self.theorems[i], float(scores[i])
+
+    def _own(
+        self, tokens: Mapping[str, float], own: Iterable[Declaration]
+    ) -> Iterator[tuple[Declaration, float]]:
+        """Declarations of the source itself are few: they are scored one by one, with the index's weights."""
+        for declaration in own:
+            if declaration.kind == "theorem" and _WRITABLE.fullmatch(declaration.name):
+                words = document(declaration)
+                score = sum(tokens[token] * self.idf(token) for token in words & tokens.keys())
+                yield declaration, score * self._norm(len(words))
+
+    def idf(self, token: str) -> float:
+        """Inverse document frequency, BM25's, above 0."""
+        posting = self._postings.get(token)
+        n, df = len(self.theorems), 0 if posting is None else len(posting)
+        return math.log(1.0 + (n - df + 0.5) / (df + 0.5))
+
+    def _all_postings(self) -> dict[str, NDArray[np.int32]]:
+        import numpy as np
+
+        lists: dict[str, list[int]] = {}
+        for i, words in enumerate(self._documents):
+            for word in words:
+                lists.setdefault(word, []).append(i)
+        return {word: np.array(places, dtype=np.int32) for word, places in lists.items()}
+
+    @cached_property
+    def _mean(self) -> float:
+        return sum(map(len, self._documents)) / max(1, len(self._documents)) or 1.0
+
+    def _norm(self, length: int) -> float:
+        """What one occurrence in a document of so many tokens is worth."""
+        return (K1 + 1.0) / (1.0 + K1 * (1.0 - B + B * length / self._mean))
+
+    def _norms_of_all(self) -> NDArray[np.float32]:
+        import numpy as np
+
+        return np.array([self._norm(len(words)) for words in self._documents], dtype=np.float32)
+
+    def _all_modules(self) -> tuple[list[str], NDArray[np.int32]]:
+        """The modules, and for each theorem the place of its own."""
+        import numpy as np
+
+        places: dict[str, int] = {}
+        each = [places.setdefault(theorem.module, len(places)) for theorem in self.theorems]
+        return list(places), np.array(each, dtype=np.int32)
+
+    def _mask(self, modules: frozenset[str]) -> NDArray[np.bool_]:
+        """Which theorems these modules declare; the latest few answers are kept."""
+        import numpy as np
+
+        if modules not in self._masks:
+            if len(self._masks) >= 16:
+                self._masks.pop(next(iter(self._masks)))
+            usable = np.array([name in modules for name in self._module_names], dtype=np.bool_)
+            self._masks[modules] = usable[self._module_places]
+        return self._masks[modules]
+
+
+def unfolds(name: str) -> bool:
+    """It has a body of its own that is worth seeing: no operator, no instance, not hidden by its name."""
+    return name not in OPERATORS and not _is_instance(name) and _WRITABLE.fullmatch(name) is not None
+
+
+def unfoldable(goal: Goal, index: LemmaIndex) -> list[str]:
+    """The library's definitions that a goal mentions, the rarest first, without what is everywhere."""
+    rarity = {name: index.idf(f"c:{name}") for name in goal.constants if name in index.definitions}
+    return sorted((name for name in rarity if rarity[name] > RARE), key=lambda name: -rarity[name])
+
+
+def _top(scores: NDArray[np.float32], limit: int) -> NDArray[np.intp]:
+    """The places of the highest scores, the highest first."""
+    import numpy as np
+
+    some = np.argpartition(-scores, min(limit, len(scores) - 1))[:limit] if len(scores) else np.arange(0)
+    return some[np.lexsort((some, -scores[some]))]
