@@ -20,6 +20,7 @@ from prover.errors import InputError, LeanUnavailable
 from prover.generators import check_generator, make_generator, needs_corpus
 from prover.generators.base import Learner, content_hash, memory_hash
 from prover.generators.base import Step as ProofStep
+from prover.generators.perturbed import Perturbed
 from prover.lean.messages import InfoRequest, OpenRequest, TheoremRequest
 from prover.lean.pool import LeanPool
 from prover.lean.process import ProcessFailure
@@ -49,6 +50,7 @@ class _Clock:
     """Seconds since it was made, and where they went."""
 
     start: float = field(default_factory=time.monotonic)
+    open_seconds: float = 0.0
     check_seconds: float = 0.0
 
     def seconds(self) -> float:
@@ -56,6 +58,7 @@ class _Clock:
 
     @asynccontextmanager
     async def checking(self) -> AsyncIterator[None]:
+        """Count the seconds within as those of the check."""
         start = time.monotonic()
         try:
             yield
@@ -105,9 +108,10 @@ class Bench:
         async with AsyncExitStack() as opening:
             await opening.enter_async_context(self._pool)
             corpus = await library_corpus(self._pool, self._report) if needs_corpus(self._name) else None
-            self._generator = make_generator(self._name, corpus)
-            self.model_hash = content_hash(self._generator)
-            self.memory_hash = memory_hash(self._generator)
+            self._learner = make_generator(self._name, corpus)
+            self._generator = Perturbed(self._learner)  # so that each seed is another search
+            self.model_hash = content_hash(self._learner)
+            self.memory_hash = memory_hash(self._learner)
             self.lean = await self._version()
             self._closing = opening.pop_all()
         return self
@@ -127,9 +131,9 @@ class Bench:
 
     def learn(self, record: Record) -> None:
         """Let the generator learn from an accepted proof."""
-        if record.status is Status.PROVED and isinstance(self._generator, Learner):
+        if record.status is Status.PROVED and isinstance(self._learner, Learner):
             steps = [ProofStep(step.goals, step.tactic) for step in record.steps]
-            self._generator.learn(steps, record.position)
+            self._learner.learn(steps, record.position)
 
     async def attempt(self, problem: Problem, seed: int) -> Attempted:
         """Look for a proof; a failure of the infrastructure is retried, and then what is recorded.
@@ -150,7 +154,7 @@ class Bench:
                     raise
                 blank = replace(blank, error_kind=_kind(failure), message=str(failure))
                 done = Attempted(blank, None)
-            record = replace(done.record, wall_seconds=clock.seconds(), check_seconds=clock.check_seconds)
+            record = _timed(done.record, clock)
             if record.status is not Status.INFRASTRUCTURE:
                 break
         return Attempted(record, done.tree)
@@ -158,11 +162,12 @@ class Bench:
     async def _try(self, problem: Problem, blank: Record, clock: _Clock) -> Attempted:
         async with self._opened(problem) as file:
             dojo, scope = await self._enter(file, problem)
+            clock.open_seconds = clock.seconds()
             result = await best_first_search(
                 dojo,
                 self._generator,
                 self._budget,
-                statement=file.sorries[0].goal.pretty,
+                statement=problem.statement,
                 seed=blank.seed,
                 scope=scope,
             )
@@ -224,6 +229,7 @@ def blank_record(problem: Problem, seed: int, lean: str, model_hash: str, memory
         duplicates=0,
         lean_seconds=0.0,
         model_seconds=0.0,
+        open_seconds=0.0,
         check_seconds=0.0,
         wall_seconds=0.0,
         search_seconds=0.0,
@@ -234,6 +240,15 @@ def blank_record(problem: Problem, seed: int, lean: str, model_hash: str, memory
         lean=lean,
         commit=git_commit(),
         machine=machine(),
+    )
+
+
+def _timed(record: Record, clock: _Clock) -> Record:
+    return replace(
+        record,
+        open_seconds=clock.open_seconds,
+        check_seconds=clock.check_seconds,
+        wall_seconds=clock.seconds(),
     )
 
 

@@ -62,9 +62,11 @@ class Record:
     #: Candidates refused before Lean saw them.
     refused: int
     duplicates: int
-    #: Seconds inside Lean, in the tactic generator, in checking the proof, and on the clock altogether.
+    #: Seconds inside Lean for the search's tactics, and in the tactic generator.
     lean_seconds: float
     model_seconds: float
+    #: Seconds on the clock to open the theorem, to write down and check its proof, and altogether.
+    open_seconds: float
     check_seconds: float
     wall_seconds: float
     #: Seconds on the clock from the start of the search to its end.
@@ -126,6 +128,7 @@ class Plan:
     expansions: int
     tactics: int
     seconds: float
+    problems: int
     #: Of all problems in order: another list is another run.
     problems_hash: str
     model_hash: str

@@ -29,7 +29,9 @@ def load_benchmark(name: str, statements: Path | None, mathlib: Path | None) -> 
     match name:
         case "minif2f":
             if statements is None:
-                raise InputError("minif2f's data is not in this project: give --statements, a JSONL or a checkout")
+                raise InputError(
+                    "minif2f's data is not in this project: give --statements, a JSONL or a checkout"
+                )
             from eval.benchmarks.minif2f import MiniF2F
 
             return MiniF2F(statements, mathlib is not None)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
-
-from prover.errors import InputError, ProverError
 
 
 @click.command()
@@ -16,14 +13,6 @@ from prover.errors import InputError, ProverError
 @click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
 def compare(before: Path, after: Path, as_json: bool) -> None:
     """Say which theorems the run AFTER gained over the run BEFORE, and which it lost."""
-    try:
-        _compare(before, after, as_json)
-    except ProverError as error:
-        click.echo(f"prover: {error}", err=True)
-        sys.exit(2 if isinstance(error, InputError) else 3)
-
-
-def _compare(before: Path, after: Path, as_json: bool) -> None:
     from eval.compare import compare as compare_runs
     from eval.report.runs import load_runs
 

@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from prover.errors import InputError, ProverError
-
 if TYPE_CHECKING:
     from prover.premises import PremiseCorpus
 
@@ -25,11 +23,7 @@ def extract(write: bool) -> None:
     from eval.benchmarks.library import FOLDER
     from eval.benchmarks.library.extract import differing_files, write_files
 
-    try:
-        corpus = asyncio.run(_corpus())
-    except ProverError as error:
-        click.echo(f"prover: {error}", err=True)
-        sys.exit(2 if isinstance(error, InputError) else 3)
+    corpus = asyncio.run(_corpus())
     click.echo(f"Lean {corpus.lean}: {len(corpus.premises)} declarations in {len(corpus.modules)} modules")
     differing = differing_files(corpus, FOLDER)
     if write:

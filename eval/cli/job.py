@@ -100,6 +100,7 @@ def plan_of(
         expansions=given.expansions,
         tactics=given.tactics,
         seconds=given.seconds,
+        problems=len(problems),
         problems_hash=problems_hash(problems),
         model_hash=bench.model_hash,
         memory_hash=bench.memory_hash,

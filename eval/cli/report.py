@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
-
-from prover.errors import InputError, ProverError
 
 
 @click.command()
@@ -16,24 +13,16 @@ from prover.errors import InputError, ProverError
 @click.option("--text", is_flag=True, help="Print the figures instead of writing the page.")
 def report(runs: tuple[Path, ...], out: Path, text: bool) -> None:
     """Write what one or several RUNS came to: one HTML page that needs nothing else, or text."""
-    try:
-        _report(runs, None if text else out)
-    except ProverError as error:
-        click.echo(f"prover: {error}", err=True)
-        sys.exit(2 if isinstance(error, InputError) else 3)
-
-
-def _report(folders: tuple[Path, ...], out: Path | None) -> None:
     from eval.report.runs import load_runs
 
-    runs = load_runs(folders)
-    if out is None:
+    loaded = load_runs(runs)
+    if text:
         from eval.report.text import console, print_report
 
-        print_report(runs, console())
+        print_report(loaded, console())
     else:
         from eval.report.html import render
         from prover.theorem_file import write_atomically
 
-        write_atomically(out, render(runs).encode())
+        write_atomically(out, render(loaded).encode())
         click.echo(f"Written: {out}", err=True)

@@ -62,12 +62,14 @@ class Time:
 
     lean: float
     model: float
+    #: Opening the theorems, and checking the proofs: Lean as well.
+    open: float
     check: float
     rest: float
 
     @property
     def wall(self) -> float:
-        return self.lean + self.model + self.check + self.rest
+        return self.lean + self.model + self.open + self.check + self.rest
 
 
 #: How many theorems were solved at most at a cost: (cost, number), both growing.
@@ -226,9 +228,11 @@ def _tag(records: Attempts, key: str) -> str:
 
 def time(records: Iterable[Record]) -> Time:
     """Add up the seconds; with several Lean processes at one problem, ``rest`` can be hidden behind them."""
-    parts = [(r.lean_seconds, r.model_seconds, r.check_seconds, r.wall_seconds) for r in records]
-    lean, model, check, wall = (sum(column) for column in zip(*parts, strict=True))
-    return Time(lean, model, check, max(0.0, wall - lean - model - check))
+    listed = list(records)
+    lean, model = sum(r.lean_seconds for r in listed), sum(r.model_seconds for r in listed)
+    opening, check = sum(r.open_seconds for r in listed), sum(r.check_seconds for r in listed)
+    wall = sum(r.wall_seconds for r in listed)
+    return Time(lean, model, opening, check, max(0.0, wall - lean - model - opening - check))
 
 
 def _counted(names: Iterable[str]) -> dict[str, int]:

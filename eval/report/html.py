@@ -31,8 +31,8 @@ TREES_BUDGET = 2_400_000
 #: Of a record, what a theorem's page shows.
 ATTEMPT_FIELDS = (
     "seed", "status", "ended", "error_kind", "message", "expansions", "tactics", "errors", "crashes",
-    "refused", "duplicates", "lean_seconds", "model_seconds", "check_seconds", "wall_seconds",
-    "search_seconds", "tries", "proof",
+    "refused", "duplicates", "lean_seconds", "model_seconds", "open_seconds", "check_seconds",
+    "wall_seconds", "search_seconds", "tries", "proof",
 )  # fmt: skip
 _SOURCE = re.compile(r"^(?:[\w@\[\], ]* )?(?:theorem|lemma|example)\b", re.MULTILINE)
 _SORRY = re.compile(r"(:=\s*)?(by\s+)?sorry\s*\Z")

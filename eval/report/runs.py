@@ -36,8 +36,8 @@ class Run:
 
     @property
     def owed(self) -> int:
-        """Attempts that the plan's seeds still owe to the problems seen so far."""
-        return len(self.by_problem) * len(self.plan.seeds) - len(self.records)
+        """Attempts that the plan has and the run not yet."""
+        return self.plan.problems * len(self.plan.seeds) - len(self.records)
 
 
 def proved(records: Iterable[Record]) -> bool:

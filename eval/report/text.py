@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _WIDE = 240
 
 _RATE = ("proved", "rate", "95 % interval")
-_TIME = ("run", "in all", "Lean", "model", "check", "rest")
+_TIME = ("run", "in all", "Lean", "model", "open", "check", "rest")
 _TACTICS = ("run", "tried", "failed", "to a known state", "refused unseen", "crashes")
 
 
@@ -90,7 +90,7 @@ def _groups(groups: Mapping[str, Sequence[Rate]]) -> Iterator[tuple[str, ...]]:
 
 
 def _time(f: Figures) -> tuple[str, ...]:
-    parts = (f.time.lean, f.time.model, f.time.check, f.time.rest)
+    parts = (f.time.lean, f.time.model, f.time.open, f.time.check, f.time.rest)
     return f.run.name, words.seconds(f.time.wall), *(words.percent(p / (f.time.wall or 1)) for p in parts)
 
 

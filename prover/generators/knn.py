@@ -7,9 +7,7 @@ After Tactician (Blaauwbroek, Urban & Geuvers 2020), with premises selected by B
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 
@@ -18,7 +16,7 @@ from prover.generators.base import Candidate, Query, Step, well_formed
 from prover.generators.experience import Experience, Neighbour
 from prover.generators.lemma_tactics import Near, propose
 from prover.generators.lemmas import Lemma, LemmaIndex, unfoldable
-from prover.generators.portfolio import Proposal
+from prover.generators.portfolio import Proposal, rank
 from prover.generators.printed import PrintedGoal, beginnings, printed_goal, rename, tactic_names
 from prover.premises import PremiseCorpus
 
@@ -64,18 +62,19 @@ class KNN:
         self.experience.learn(proof, position)
 
     async def generate(self, queries: Sequence[Query]) -> list[list[Candidate]]:
-        return [await asyncio.to_thread(self.answer, query) for query in queries]
+        return [self.answer(query) for query in queries]
 
     def answer(self, query: Query) -> list[Candidate]:
         """The candidates for one query, the best first."""
         near = self.near(query)
-        return rank([*self.remembered(query, near.lemmas), *propose(near)])
+        return rank([*self.remembered(query, near.lemmas), *propose(near)], WIDTH)
 
     def near(self, query: Query) -> Near:
         """The goal with the lemmas and definitions that matter to it."""
         goal = query.state.goals[0]
         lemmas = self.lemmas.near(goal, query.scope, LEMMAS)
-        return Near(goal, lemmas, unfoldable(goal, self.lemmas))
+        equations = self.lemmas.equations(goal, query.scope)
+        return Near(goal, lemmas, unfoldable(goal, self.lemmas), equations)
 
     # --- memories -----------------------------------------------------------------------------------
 
@@ -118,14 +117,3 @@ class KNN:
     def _usable(self, name: str, query: Query) -> bool:
         modules = query.scope.modules
         return name in self._homes and (modules is None or self._homes[name] in modules)
-
-
-def rank(proposals: Sequence[Proposal]) -> list[Candidate]:
-    """Keep the ``WIDTH`` heaviest tactics and turn their weights into log-probabilities."""
-    weights: dict[str, float] = {}
-    for tactic, weight in proposals:
-        if weight > 0.0:
-            weights[tactic] = max(weight, weights.get(tactic, 0.0))
-    best = sorted(weights.items(), key=lambda item: -item[1])[:WIDTH]
-    total = math.fsum(weight for _, weight in best)
-    return [Candidate(tactic, math.log(weight / total)) for tactic, weight in best]

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import count
 
 from prover.generators.base import NAME_PART
 from prover.generators.lemmas import Lemma
@@ -23,18 +24,22 @@ from prover.generators.printed import (
     inner_names,
     leading_names,
     relation,
+    shape,
     symbols,
 )
 from prover.lean.messages import Goal
 
-#: Lemmas that are tried as the last step, and as rules to rewrite with.
-CLOSERS, REWRITERS = 10, 6
+#: Lemmas that are tried as the last step, as rules to rewrite with, and looked at for extensionality.
+CLOSERS, REWRITERS, EXTENSIONAL = 12, 6, 50
 
 #: How names begin that take a part out of something; a rule that adds constructors instead would never end.
 _PROJECTIONS = ("to", "val", "get")
 
 #: Rules that fit less than this share of the best are not handed to a simplifier with it.
 HELPFUL = 0.3
+
+#: What the same head, the same symbols in the conclusion, and the same with the premises count for a lemma.
+BY_HEAD, BY_CONCLUSION, BY_PREMISES = 0.2, 0.4, 0.4
 
 _PLAIN = re.compile(NAME_PART)
 
@@ -50,6 +55,8 @@ class Near:
     lemmas: Sequence[Lemma]
     #: Definitions of the library in the goal, the rarest first, that could be unfolded.
     definitions: Sequence[str] = ()
+    #: Lemmas that say what such definitions are, for those that cannot be unfolded.
+    equations: Sequence[Lemma] = ()
 
     @cached_property
     def conclusion(self) -> Relation:
@@ -61,12 +68,24 @@ class Near:
         return FAMILIES.get(self.conclusion.head, self.conclusion.head)
 
     @cached_property
+    def bound(self) -> frozenset[str]:
+        """Names that are no constants."""
+        names = {h.name for h in self.goal.hypotheses}
+        return frozenset(names.union(self.binders, inner_names(self.goal.target)))
+
+    @cached_property
     def target(self) -> Counter[str]:
         """The symbols of the conclusion."""
-        bound = {h.name for h in self.goal.hypotheses}.union(self.binders, inner_names(self.goal.target))
         sides = (self.conclusion.left, self.conclusion.right)
-        found = Counter(symbol for side in sides for symbol in symbols(side, bound))
+        found = Counter(symbol for side in sides for symbol in symbols(side, self.bound))
         return found + Counter([self.conclusion.head] if self.conclusion.right else [])
+
+    @cached_property
+    def given(self) -> Counter[str]:
+        """The symbols of the facts and of the target's premises."""
+        facts = [h.type for h in self.goal.hypotheses if h.is_prop]
+        found = Counter(symbol for text in facts for symbol in symbols(text, self.bound))
+        return found + Counter(shape(self.goal.target).given)
 
     @cached_property
     def relations(self) -> list[tuple[str, Relation]]:
@@ -93,8 +112,11 @@ class Near:
 
     @cached_property
     def binders(self) -> list[str]:
-        """Names for all that can be introduced, as the target has them."""
-        return [name if _PLAIN.fullmatch(name) else "_" for name in leading_names(self.goal.target)]
+        """Names for all that can be introduced, as the target has them; premises get new ones."""
+        names = leading_names(self.goal.target)
+        taken = {h.name for h in self.goal.hypotheses}.union(names)
+        free = (name for i in count(1) if (name := f"h{i}") not in taken)
+        return [next(free) if n == "→" else n if _PLAIN.fullmatch(n) else "_" for n in names]
 
     @cached_property
     def closers(self) -> list[tuple[Lemma, float]]:
@@ -120,15 +142,21 @@ def _best(found: Sequence[tuple[Lemma, float]], limit: int) -> list[tuple[Lemma,
     return sorted(kept, key=lambda pair: -pair[1])[:limit]
 
 
-def closeness(shape: Shape, near: Near) -> float:
-    """How far the symbols of a conclusion are those of the target: 0 (another head) to 1 (the same)."""
-    if not shape.head or shape.head != near.head:
+def closeness(lemma: Shape, near: Near) -> float:
+    """How far a conclusion is the target: 0 (another head) to 1 (the same symbols).
+
+    Some is left when only the heads agree, since what has other names may still unfold to the same.
+    """
+    if not lemma.head or lemma.head != near.head:
         return 0.0
-    says = Counter([*shape.left, *shape.right, *([shape.head] if shape.rewrites else [])])
-    common = says & near.target
-    if _FAINT.issuperset(common) and not _FAINT.issuperset(says):
-        return 0.0
-    return 2.0 * common.total() / (says.total() + near.target.total() or 1)
+    says = Counter([*lemma.left, *lemma.right, *([lemma.head] if lemma.rewrites else [])])
+    whole = overlap(says + Counter(lemma.given), near.target + near.given)
+    return BY_HEAD + BY_CONCLUSION * overlap(says, near.target) + BY_PREMISES * whole
+
+
+def overlap(left: Counter[str], right: Counter[str]) -> float:
+    """Dice's coefficient of two multisets: from 0 (nothing in common) to 1 (the same)."""
+    return 2.0 * (left & right).total() / (left.total() + right.total() or 1)
 
 
 def occurrence(pattern: Sequence[str], text: Counter[str]) -> float:
@@ -149,7 +177,6 @@ def close_with(near: Near) -> Iterator[Proposal]:
     for lemma, fit in near.closers:
         if near.goal.head == "∀":
             yield f"exact {lemma.name}", 8.0 * fit
-            yield f"(intros; apply {lemma.name} <;> assumption)", 4.0 * fit
         elif lemma.shape.premises:
             yield f"apply {lemma.name} <;> try {near.discharger}", 8.0 * fit
         else:
@@ -173,7 +200,7 @@ def extensionality(near: Near) -> Iterator[Proposal]:
     """An equation of two things from one of their parts, as in ``a.toNat = b.toNat → a = b``."""
     if near.head != "=":
         return
-    for lemma in near.lemmas:
+    for lemma in near.lemmas[:EXTENSIONAL]:
         if lemma.shape.head == "=" and lemma.shape.premises and not lemma.shape.left + lemma.shape.right:
             yield f"apply {lemma.name}", 4.0 * lemma.score
         elif lemma.shape.head == "↔" and (parts := _parts(lemma.shape)):
@@ -198,12 +225,27 @@ def destruct(near: Near) -> Iterator[Proposal]:
 
 
 def rewrite_with(near: Near) -> Iterator[Proposal]:
-    for lemma, fit in near.rewriters:
-        yield f"rw [{lemma.name}]", 4.0 * fit
-        if not lemma.shape.permutes:
-            yield f"simp [{lemma.name}]", 3.0 * fit
+    for i, (lemma, fit) in enumerate(near.rewriters):
+        yield _rewrite(lemma, near), 4.0 * fit
+        if not lemma.shape.permutes and i < 3:
+            yield f"simp [{lemma.name}]", 2.0 * fit
     for lemma, fit in near.reversed[:3]:
         yield f"rw [← {lemma.name}]", 2.0 * fit
+
+
+def _rewrite(lemma: Lemma, near: Near) -> str:
+    """Its premises are looked for among the facts."""
+    rest = f" <;> try {near.discharger}" if lemma.shape.explicit and near.wrappers else ""
+    return f"rw [{lemma.name}]{rest}"
+
+
+def unfold_with(near: Near) -> Iterator[Proposal]:
+    """What stands for a definition whose body is hidden."""
+    for lemma in near.equations[:4]:
+        yield _rewrite(lemma, near), 3.0
+    if len(near.equations) > 1:
+        rules = [lemma.name for lemma in near.equations[:6]] + near.wrappers
+        yield f"simp only [{', '.join(rules)}]", 3.0
 
 
 def simplify_with(near: Near) -> Iterator[Proposal]:
@@ -213,8 +255,6 @@ def simplify_with(near: Near) -> Iterator[Proposal]:
     if len(names) > 1:
         yield f"simp [{', '.join(names)}]", 6.0 * rules[0][1]
         yield f"simp_all [{', '.join(names)}]", 4.0 * rules[0][1]
-    for lemma, fit in near.closers[:1] + near.rewriters[:1]:
-        yield f"grind [{lemma.name}]", 1.5 * fit
 
 
 def unfold(near: Near) -> Iterator[Proposal]:
@@ -224,7 +264,6 @@ def unfold(near: Near) -> Iterator[Proposal]:
     if near.definitions:
         these = ", ".join(near.definitions[:4])
         yield f"simp_all [{these}]", 1.5
-        yield f"grind [{these}]", 1.0
 
 
 RULES: tuple[Rule, ...] = (
@@ -234,6 +273,7 @@ RULES: tuple[Rule, ...] = (
     extensionality,
     destruct,
     rewrite_with,
+    unfold_with,
     simplify_with,
     unfold,
 )

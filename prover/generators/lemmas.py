@@ -127,14 +127,29 @@ def name_words(name: str) -> Iterator[str]:
             yield word.strip("'")
 
 
+def stem(word: str) -> str:
+    """A word without the marks that tell variants of one function apart.
+
+    >>> stem("getKey!")
+    'getKey'
+    """
+    return word.rstrip("!?'₀ₘ")
+
+
 @lru_cache(maxsize=100_000)
 def _is_instance(constant: str) -> bool:
-    return base(constant).startswith(("inst", "to")) and "inst" in constant.lower()
+    return base(constant).startswith("inst")
+
+
+def _family(type_: str) -> str:
+    """Where a type belongs: ``Std.TreeMap`` for ``Std.TreeMap.Raw``."""
+    return ".".join(type_.split(".")[:2])
 
 
 def document(declaration: Declaration) -> frozenset[str]:
     """The tokens under which a premise is found: constants, what they are called, the words of its name."""
     found = {f"n:{word}" for word in name_words(declaration.name)}
+    found.update(f"n:{stem(word)}" for word in name_words(declaration.name))
     for constant in declaration.constants:
         found.update((f"c:{constant}", f"b:{spoken(constant)}"))
     return frozenset(found)
@@ -164,6 +179,7 @@ class LemmaIndex:
         self._masks: dict[frozenset[str], NDArray[np.bool_]] = {}
         self._norms, self._postings = self._norms_of_all(), self._all_postings()
         self._module_names, self._module_places = self._all_modules()
+        self._equations = self._all_equations()
 
         self._types = frozenset(p.name for p in premises if p.kind == "inductive") - OPERATORS.keys()
         #: Definitions that can be unfolded.
@@ -192,7 +208,7 @@ class LemmaIndex:
             weight = self._weight(constant)
             whole += weight
             known += weight * (constant in names or NAMESAKE * (spoken(constant) in words))
-        types, ours = self._types.intersection(lemma.constants), self._types & names
+        types, ours = ({_family(c) for c in cs if c in self._types} for cs in (lemma.constants, names))
         foreign = types and ours and types.isdisjoint(ours)
         return (known / whole if whole else 0.5) * (FOREIGN if foreign else 1.0)
 
@@ -267,6 +283,25 @@ class LemmaIndex:
         places: dict[str, int] = {}
         each = [places.setdefault(theorem.module, len(places)) for theorem in self.theorems]
         return list(places), np.array(each, dtype=np.int32)
+
+    def _all_equations(self) -> dict[str, list[Declaration]]:
+        """Theorems by what they define by their name: ``size`` for ``Map.size_eq`` and ``Map.size_def``."""
+        found: dict[str, list[Declaration]] = {}
+        for theorem in self.theorems:
+            stem, _, ending = base(theorem.name).rpartition("_")
+            if ending in ("eq", "def"):
+                found.setdefault(stem, []).append(theorem)
+        return found
+
+    def equations(self, goal: Goal, scope: Scope) -> list[Lemma]:
+        """Return the lemmas in scope that say what the goal's definitions are, those of the rarest first."""
+        found = (
+            theorem
+            for name in unfoldable(goal, self)
+            for theorem in self._equations.get(base(name), ())
+            if name in theorem.constants and (scope.modules is None or theorem.module in scope.modules)
+        )
+        return [Lemma(t.name, 1.0, s) for t in found if (s := shape(t.type)).rewrites and s.left]
 
     def _mask(self, modules: frozenset[str]) -> NDArray[np.bool_]:
         """Which theorems these modules declare; the latest few answers are kept."""

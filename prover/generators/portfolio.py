@@ -672,11 +672,11 @@ def propose(goal: Goal) -> Iterator[Proposal]:
         yield from rule(view)
 
 
-def rank(proposals: Iterable[Proposal]) -> list[Candidate]:
-    """Keep the ``WIDTH`` heaviest tactics and turn their weights into log-probabilities."""
+def rank(proposals: Iterable[Proposal], width: int = WIDTH) -> list[Candidate]:
+    """Keep the ``width`` heaviest tactics and turn their weights (all above 0) into log-probabilities."""
     weights: dict[str, float] = {}
     for tactic, weight in proposals:
         weights[tactic] = max(weight, weights.get(tactic, 0.0))
-    best = sorted(weights.items(), key=lambda item: -item[1])[:WIDTH]
+    best = sorted(weights.items(), key=lambda item: -item[1])[:width]
     total = math.fsum(weight for _, weight in best)
     return [Candidate(tactic, math.log(weight / total)) for tactic, weight in best]

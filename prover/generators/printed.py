@@ -180,6 +180,8 @@ class Shape:
     #: The symbols on both sides of an equation or equivalence; the others have theirs on the left.
     left: tuple[str, ...]
     right: tuple[str, ...]
+    #: The symbols of the premises that have no name.
+    given: tuple[str, ...]
     #: Arguments that must be given: binders in round brackets and premises.
     explicit: int
     #: Propositions in front of the conclusion.
@@ -201,21 +203,22 @@ def shape(type_: str) -> Shape:
     """Read the shape of a theorem from its printed type.
 
     >>> shape("∀ {n m : Nat} (k : Nat), n ≤ m → n + k ≤ m + k")
-    Shape(head='≤', left=('+', '≤', '+'), right=(), explicit=2, premises=1)
+    Shape(head='≤', left=('+', '≤', '+'), right=(), given=('≤',), explicit=2, premises=1)
     """
-    names, conclusion = _telescope(type_)
-    given = [name for bracket, name in names if bracket in ("(", "→")]
-    premises = sum(bracket == "→" for bracket, _ in names)
-    return _shape(conclusion, {name for _, name in names}, len(given), premises)
+    binders, found = _telescope(type_)
+    bound = {name for bracket, name in binders if bracket != "→"}
+    given = [text for bracket, text in binders if bracket == "→"]
+    explicit = sum(bracket in ("(", "→") for bracket, _ in binders)
+    return _shape(found, bound, given, explicit)
 
 
 def leading_names(text: str) -> list[str]:
-    """A name for each thing that can be introduced in front of a conclusion, ``_`` for what has none.
+    """A name for each thing that can be introduced: ``_`` for what has none, ``→`` for a premise.
 
     >>> leading_names("∀ {α : Type u} [BEq α] (x y : α), x = y → y = x")
-    ['α', '_', 'x', 'y', '_']
+    ['α', '_', 'x', 'y', '→']
     """
-    return [name for _, name in _telescope(text)[0]]
+    return [bracket if bracket == "→" else name for bracket, name in _telescope(text)[0]]
 
 
 def conclusion(text: str) -> Relation:
@@ -228,7 +231,7 @@ def conclusion(text: str) -> Relation:
 
 
 def _telescope(text: str) -> tuple[list[tuple[str, str]], Relation]:
-    """All binders and premises in front, as (bracket or ``→``, name or ``_``), and the conclusion."""
+    """All binders, as (bracket, name or ``_``), and premises, as (``→``, text), and the conclusion."""
     found: list[tuple[str, str]] = []
     text = one_line(text)
     while True:
@@ -236,20 +239,20 @@ def _telescope(text: str) -> tuple[list[tuple[str, str]], Relation]:
             binders, _, text = cut_comma(text[2:])
             found.extend(_binders(binders))
         elif (conclusion := relation(text)).head == "→":
-            found.append(("→", "_"))
+            found.append(("→", conclusion.left))
             text = conclusion.right
         else:
             return found, conclusion
 
 
-def _shape(found: Relation, bound: set[str], explicit: int, premises: int) -> Shape:
-    names = bound | inner_names(f"{found.left} {found.right}")
+def _shape(found: Relation, bound: set[str], given: list[str], explicit: int) -> Shape:
+    names = bound | inner_names(" , ".join([found.left, found.right, *given]))
     left, right = tuple(symbols(found.left, names)), tuple(symbols(found.right, names))
     head = "" if found.head in bound else FAMILIES.get(found.head, found.head)
     if head not in ("=", "↔"):
-        both = [*left, *([found.head] if found.right else []), *right]
-        left, right = tuple(both), ()
-    return Shape(head, left, right, explicit, premises)
+        left, right = (*left, *([found.head] if found.right else []), *right), ()
+    premises = tuple(symbol for text in given for symbol in symbols(text, names))
+    return Shape(head, left, right, premises, explicit, len(given))
 
 
 def cut_comma(text: str) -> tuple[str, str, str]:

@@ -114,7 +114,7 @@ def test_a_binder_in_front_asks_for_the_whole_lemma(index: LemmaIndex) -> None:
 
 def test_introduces_many_binders_at_once(index: LemmaIndex) -> None:
     at = goal("∀ {a : Type} [BEq a] (b c d e f : a), b = c → c = b", constants=("Eq",), head="∀")
-    assert "intro a _ b c d e f _" in tactics(index, at)
+    assert "intro a _ b c d e f h1" in tactics(index, at)
 
 
 def test_an_equation_is_reduced_to_its_parts(index: LemmaIndex) -> None:

@@ -81,21 +81,20 @@ def filter (p : α → Prop) [DecidablePred p] (s : Finset α) : Finset α where
     induction l using Quotient.inductionOn
     exact List.Nodup.sublist List.filter_sublist h
 
-/-- In Mathlib the laws come from `AddCommMonoid β`: with these two the order of the elements does not matter. -/
-protected def sum [Add β] [Zero β] [Std.Commutative (α := β) (· + ·)] [Std.Associative (α := β) (· + ·)]
-    (s : Finset α) (f : α → β) : β :=
-  Quotient.liftOn s.val (fun l => (l.map f).foldr (· + ·) 0) fun _ _ h =>
+/-- Mathlib's definition: with these two laws the order of the elements does not matter. -/
+def fold (op : β → β → β) [Std.Commutative op] [Std.Associative op] (b : β) (f : α → β) (s : Finset α) : β :=
+  Quotient.liftOn s.val (fun l => (l.map f).foldr op b) fun _ _ h =>
     (h.map f).foldr_eq' (fun x _ y _ z => by
-      rw [← Std.Associative.assoc (op := (· + ·)) y x z, Std.Commutative.comm (op := (· + ·)) y x,
-        Std.Associative.assoc (op := (· + ·)) x y z]) 0
+      rw [← Std.Associative.assoc (op := op) y x z, Std.Commutative.comm (op := op) y x,
+        Std.Associative.assoc (op := op) x y z]) b
 
-/-- In Mathlib the laws come from `CommMonoid β`. -/
+/-- Mathlib's `Finset.sum_eq_fold`; there the laws come from `AddCommMonoid β`. -/
+protected def sum [Add β] [Zero β] [Std.Commutative (α := β) (· + ·)] [Std.Associative (α := β) (· + ·)]
+    (s : Finset α) (f : α → β) : β := s.fold (· + ·) 0 f
+
+/-- Mathlib's `Finset.prod_eq_fold`; there the laws come from `CommMonoid β`. -/
 protected def prod [Mul β] [One β] [Std.Commutative (α := β) (· * ·)] [Std.Associative (α := β) (· * ·)]
-    (s : Finset α) (f : α → β) : β :=
-  Quotient.liftOn s.val (fun l => (l.map f).foldr (· * ·) 1) fun _ _ h =>
-    (h.map f).foldr_eq' (fun x _ y _ z => by
-      rw [← Std.Associative.assoc (op := (· * ·)) y x z, Std.Commutative.comm (op := (· * ·)) y x,
-        Std.Associative.assoc (op := (· * ·)) x y z]) 1
+    (s : Finset α) (f : α → β) : β := s.fold (· * ·) 1 f
 
 end Finset
 
@@ -130,20 +129,20 @@ def Even {α : Type u} [Add α] (a : α) : Prop := ∃ r, a = r + r
 def Odd {α : Type u} [Add α] [Mul α] [OfNat α 1] [OfNat α 2] (a : α) : Prop := ∃ m, a = 2 * m + 1
 
 instance (n : ℕ) : Decidable (Even n) :=
-  decidable_of_iff (n % 2 = 0) ⟨fun _ => ⟨n / 2, by omega⟩, fun ⟨_, _⟩ => by omega⟩
+  decidable_of_iff (n = n / 2 + n / 2) ⟨fun h => ⟨_, h⟩, fun ⟨_, _⟩ => by omega⟩
 instance (n : ℤ) : Decidable (Even n) :=
-  decidable_of_iff (n % 2 = 0) ⟨fun _ => ⟨n / 2, by omega⟩, fun ⟨_, _⟩ => by omega⟩
+  decidable_of_iff (n = n / 2 + n / 2) ⟨fun h => ⟨_, h⟩, fun ⟨_, _⟩ => by omega⟩
 instance (n : ℕ) : Decidable (Odd n) :=
-  decidable_of_iff (n % 2 = 1) ⟨fun _ => ⟨n / 2, by omega⟩, fun ⟨_, _⟩ => by omega⟩
+  decidable_of_iff (n = 2 * (n / 2) + 1) ⟨fun h => ⟨_, h⟩, fun ⟨_, _⟩ => by omega⟩
 instance (n : ℤ) : Decidable (Odd n) :=
-  decidable_of_iff (n % 2 = 1) ⟨fun _ => ⟨n / 2, by omega⟩, fun ⟨_, _⟩ => by omega⟩
+  decidable_of_iff (n = 2 * (n / 2) + 1) ⟨fun h => ⟨_, h⟩, fun ⟨_, _⟩ => by omega⟩
 
 /-- Mathlib's definition. -/
 def Int.ModEq (n a b : ℤ) : Prop := a % n = b % n
 
 notation:50 a " ≡ " b " [ZMOD " n "]" => Int.ModEq n a b
 
-instance (n a b : ℤ) : Decidable (a ≡ b [ZMOD n]) := inferInstanceAs (Decidable (a % n = b % n))
+instance (n a b : ℤ) : Decidable (a ≡ b [ZMOD n]) := Int.instDecidableEq _ _
 
 namespace Nat
 
@@ -152,7 +151,7 @@ def ModEq (n a b : ℕ) : Prop := a % n = b % n
 
 notation:50 a " ≡ " b " [MOD " n "]" => Nat.ModEq n a b
 
-instance (n a b : ℕ) : Decidable (a ≡ b [MOD n]) := inferInstanceAs (Decidable (a % n = b % n))
+instance (n a b : ℕ) : Decidable (a ≡ b [MOD n]) := instDecidableEqNat _ _
 
 /-- Mathlib's definition. -/
 def factorial : ℕ → ℕ
@@ -181,8 +180,8 @@ def divisors (n : ℕ) : Finset ℕ := Finset.filter (fun d => d ∣ n) (Finset.
 /-- Mathlib's: the `d` of `[1, n)` that divide `n`. -/
 def properDivisors (n : ℕ) : Finset ℕ := Finset.filter (fun d => d ∣ n) (Finset.Icc 1 (n - 1))
 
-/-- The greatest `m` with `m * m ≤ n`. Mathlib finds it by Newton's method; `Nat.sqrt_le` and
-`Nat.sqrt_lt_self`-like facts (`Nat.lt_succ_sqrt`) determine both. -/
+/-- The greatest `m` with `m * m ≤ n`. Mathlib finds it by Newton's method; its `Nat.sqrt_le` and
+`Nat.lt_succ_sqrt` say that it is the same. -/
 def sqrt : ℕ → ℕ
   | 0 => 0
   | n + 1 => if (sqrt n + 1) * (sqrt n + 1) ≤ n + 1 then sqrt n + 1 else sqrt n

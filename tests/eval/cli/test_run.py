@@ -176,7 +176,7 @@ def test_wrong_input_is_told(bench: FakeBench, tmp_path: Path, arguments: list[s
 def test_other_settings_are_another_run(bench: FakeBench, tmp_path: Path) -> None:
     run(tmp_path)
     result = run(tmp_path, "--expansions", "7", "--only", "t1")
-    assert result.exit_code == 2 and "expansions was 100 and is 7; problems_hash was" in result.stderr
+    assert result.exit_code == 2 and "expansions was 100 and is 7; problems was 3 and is 1" in result.stderr
     assert len(bench.attempts) == 3
 
 

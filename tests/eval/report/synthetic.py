@@ -22,6 +22,7 @@ PLAN = Plan(
     expansions=100,
     tactics=100_000,
     seconds=60.0,
+    problems=0,
     problems_hash="0123456789abcdef",
     model_hash="feedfacefeedface",
     memory_hash="",
@@ -48,6 +49,7 @@ RECORD = Record(
     duplicates=5,
     lean_seconds=3.0,
     model_seconds=0.25,
+    open_seconds=0.1,
     check_seconds=0.5,
     wall_seconds=4.0,
     search_seconds=3.4,
@@ -76,7 +78,8 @@ def write_run(
 ) -> Path:
     """Write a run as the runner does."""
     seeds = tuple(sorted({record.seed for record in records}))
-    with RunStore(folder, replace(PLAN, **{"seeds": seeds, **plan})) as store:
+    problems = len({record.problem for record in records})
+    with RunStore(folder, replace(PLAN, **{"seeds": seeds, "problems": problems, **plan})) as store:
         for record in records:
             tree = (trees or {}).get(record.key)
             store.write(record, tree.to_json() if tree else None)
@@ -177,6 +180,7 @@ def _draw(number: int, seed: int, dice: random.Random, strength: float) -> Recor
         wall_seconds=seconds * 1.15,
         lean_seconds=seconds * 0.9,
         model_seconds=seconds * 0.06,
+        open_seconds=0.0,
         check_seconds=seconds * 0.1,
         ended=dice.choice(_ENDINGS) if status is Status.NOT_PROVED else record.ended,
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from eval.cli.compare import compare as command
+from eval.cli.main import main
 from eval.compare import compare
 from eval.records import Status
 from eval.report.runs import load_runs
@@ -69,11 +69,11 @@ def test_what_one_run_alone_attempted_is_left_out_and_told(tmp_path: Path) -> No
 
 def test_the_command(tmp_path: Path) -> None:
     folders = [str(run(tmp_path / "a", "PNNNNNNNNX")), str(run(tmp_path / "b", "NPPPPPPPPX"))]
-    text = CliRunner().invoke(command, folders).output
+    text = CliRunner().invoke(main, ["compare", *folders]).output
     assert "Gained: 8\n  t1\n" in text and "Lost: 1\n  t0\n" in text
     assert "Not expressible here, and left out: 1" in text
     assert "+77.8 points of per cent" in text and "p = 0.039" in text
-    found = json.loads(CliRunner().invoke(command, [*folders, "--json"]).output)
+    found = json.loads(CliRunner().invoke(main, ["compare", *folders, "--json"]).output)
     assert (found["lost"], found["total"], found["p_value"]) == (["t0"], 9, 20 / 512)
 
 
@@ -81,7 +81,7 @@ def test_bad_input_ends_with_code_2_and_a_message(tmp_path: Path) -> None:
     one = str(run(tmp_path / "a", "P"))
     (tmp_path / "empty").mkdir()
     for other, text in ((one, "named twice"), (str(tmp_path / "empty"), "not the folder of a run")):
-        result = CliRunner().invoke(command, [one, other])
+        result = CliRunner().invoke(main, ["compare", one, other])
         assert (result.exit_code, text in result.stderr) == (2, True), result.stderr
 
 

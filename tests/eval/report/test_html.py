@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from eval.cli.report import report as command
+from eval.cli.main import main
 from eval.records import Status
 from eval.report import html
 from eval.report.runs import load_runs
@@ -147,7 +147,7 @@ def test_the_same_runs_make_the_same_page(tmp_path: Path) -> None:
 
 def test_the_command_writes_the_page(tmp_path: Path) -> None:
     folder, out = write_run(tmp_path / "run", [attempt("t")]), tmp_path / "page.html"
-    result = CliRunner().invoke(command, [str(folder), "--out", str(out)])
+    result = CliRunner().invoke(main, ["report", str(folder), "--out", str(out)])
     assert (result.exit_code, out.read_text().startswith("<!doctype html>")) == (0, True), result.output
 
 
@@ -158,5 +158,5 @@ def test_a_bad_folder_ends_with_code_2_and_a_message(tmp_path: Path) -> None:
         ([str(empty)], "has no records yet"),
         ([str(good), "--out", str(tmp_path / "no" / "x")], "cannot be written"),
     ):
-        result = CliRunner().invoke(command, arguments)
+        result = CliRunner().invoke(main, ["report", *arguments])
         assert (result.exit_code, text in result.stderr) == (2, True), result.stderr
