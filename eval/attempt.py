@@ -183,8 +183,8 @@ class Bench:
         match problem.request():
             case TheoremRequest() as request:
                 opening = open_theorem(self._pool, request)
-            case OpenRequest(source=source):
-                opening = open_file(self._pool, source)
+            case OpenRequest(source=source, dependencies=dependencies):
+                opening = open_file(self._pool, source, dependencies)
         async with opening as file:
             yield file
 
@@ -193,8 +193,8 @@ class Bench:
         goals = len(file.sorries)
         if goals != 1 or not file.sorries[0].is_prop:
             raise InputError(f"{problem.id}: its statement leaves {goals} goals instead of one proposition")
-        scope = await file.scope(problem.position) if needs_corpus(self._name) else ANY_SCOPE
-        return LeanDojo(file, 0), scope
+        dojo = LeanDojo(file, 0)
+        return dojo, await dojo.scope(problem.position) if needs_corpus(self._name) else ANY_SCOPE
 
     async def _judged(self, record: Record, problem: Problem, script: Script) -> Record:
         """Have the proof checked as a person would write it, and else as the search ran it."""

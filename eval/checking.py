@@ -90,7 +90,8 @@ def request_of(problem: Problem, proof: tuple[str, ...]) -> Request:
     if problem.module is not None:
         return CheckTheoremRequest(problem.module, problem.id, "\n".join(f"  {line}" for line in proof))
     source = problem.file()
-    return CheckRequest(source, TheoremFile(Path(source.path), with_proof(source.text, proof)).source())
+    candidate = TheoremFile(Path(source.path), with_proof(source.text, proof)).source()
+    return CheckRequest(source, candidate, problem.dependencies())
 
 
 def with_proof(text: str, proof: tuple[str, ...]) -> str:

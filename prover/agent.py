@@ -212,7 +212,7 @@ async def _attempt(story: _Story, sorry: Sorry) -> Attempt:
     story.on_event(Started(name, story.number, story.total, sorry.goal.pretty))
     budget = Budget(story.options.max_expansions, story.options.max_tactics, story.options.timeout)
     try:
-        scope = await story.file.scope() if needs_corpus(story.options.generator) else ANY_SCOPE
+        scope = await story.dojo.scope() if needs_corpus(story.options.generator) else ANY_SCOPE
         result = await best_first_search(
             story.dojo,
             story.generator,

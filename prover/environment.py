@@ -48,7 +48,7 @@ class Scope:
 
     #: The library modules that are imported, directly or not; None: all that the generator knows.
     modules: frozenset[str] | None = None
-    #: Declarations of the source itself that stand before the theorem, the newest last.
+    #: Declarations of the source itself, in no order, without the theorem.
     own: tuple[Declaration, ...] = ()
     #: The theorem's place in an order of learning: what was learned from a theorem at the same or a later
     #: place is not used. None: everything that was learned may be used.

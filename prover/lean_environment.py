@@ -139,8 +139,10 @@ class LeanFile:
             case TheoremRequest(name=name):
                 return name
 
-    async def scope(self, position: int | None = None) -> Scope:
-        """Say what its proofs may use: the modules that are imported, and its own declarations.
+    async def scope(self, index: int, position: int | None = None) -> Scope:
+        """Say what the proof of a ``sorry`` may use: the modules that are imported, and its own declarations.
+
+        The later ``sorry``s' theorems are left out; of what else stands further down only Lean knows.
 
         Raises:
             LeanUnavailable: Lean cannot be started, or fails over it.
@@ -153,7 +155,9 @@ class LeanFile:
             except ProcessFailure as failure:
                 await self._renew(worker)
                 raise LeanUnavailable(f"{self._label}: Lean failed over its imports.\n{failure}") from failure
-        return Scope(frozenset(module.name for module in modules), own, position)
+        later = {sorry.declaration for sorry in self.sorries[index:]}
+        earlier = tuple(declaration for declaration in own if declaration.name not in later)
+        return Scope(frozenset(module.name for module in modules), earlier, position)
 
     async def trust(self, names: Sequence[str]) -> None:
         """Let later proofs use declarations whose ``sorry`` has been proved."""
@@ -381,6 +385,10 @@ class LeanDojo:
     @property
     def root(self) -> TacticState:
         return TacticState((self._file.sorries[self._index].goal,), ())
+
+    async def scope(self, position: int | None = None) -> Scope:
+        """See :meth:`LeanFile.scope`."""
+        return await self._file.scope(self._index, position)
 
     async def run_tac(self, state: TacticState, tactic: str) -> Outcome:
         """See :class:`~prover.environment.Environment`."""

@@ -37,11 +37,13 @@ class Problem:
     source: str
     #: Its place in the order of learning: nothing learned at a later place may be used for it.
     position: int
+    #: Lean source of a module that the header builds on: elaborated once and kept; "" for none.
+    prelude: str = ""
 
     @property
     def statement_hash(self) -> str:
-        """16 hex digits of the SHA-256 of what is asked: module, header and statement."""
-        text = "\0".join((self.module or "", self.header, self.statement))
+        """16 hex digits of the SHA-256 of what is asked: module, prelude, header and statement."""
+        text = "\0".join((self.module or "", self.prelude, self.header, self.statement))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def tag(self, key: str) -> str:
@@ -52,7 +54,11 @@ class Problem:
         """What to ask a tactic server in order to get its goal."""
         if self.module is not None:
             return TheoremRequest(self.module, self.id)
-        return OpenRequest(self.file())
+        return OpenRequest(self.file(), self.dependencies())
+
+    def dependencies(self) -> tuple[Source, ...]:
+        """The modules that its file builds on."""
+        return (Source("Prelude", "prelude.lean", self.prelude),) if self.prelude else ()
 
     def file(self) -> Source:
         """The statement as a file of its own."""

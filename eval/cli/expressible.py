@@ -1,8 +1,9 @@
-"""``prover eval expressible``: which miniF2F statements this Lean can express without Mathlib, and why not the others."""
+"""``prover eval expressible``: what of miniF2F can be expressed without Mathlib, and why not the rest."""
 
 from __future__ import annotations
 
 import asyncio
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,7 +32,9 @@ def expressible(benchmark: str, statements: Path, split: str, names: bool) -> No
         if names:
             click.echo("".join(f"      {name}\n" for name in which), nl=False)
     failed = sum(bool(one.error) for one in found)
-    click.echo(f"{len(found) - failed} of {len(found)} {split} statements of {benchmark} are expressible, {failed} not")
+    click.echo(
+        f"{len(found) - failed} of {len(found)} {split} statements of {benchmark} expressible, {failed} not"
+    )
 
 
 async def _find(problems: list[Problem]) -> list[Expressibility]:
@@ -39,5 +42,10 @@ async def _find(problems: list[Problem]) -> list[Expressibility]:
     from prover.lean.pool import LeanPool
     from prover.lean.toolchain import choose_lean
 
+    found = []
     async with LeanPool(choose_lean(None, "embedded"), size=1, spares=0) as pool:
-        return [one async for one in judge(pool, problems)]
+        with click.progressbar(length=len(problems), file=sys.stderr) as bar:
+            async for one in judge(pool, problems):
+                found.append(one)
+                bar.update(1)
+    return found

@@ -229,6 +229,7 @@ partial def missingModule (items : Array Import) (i : Nat) : IO (Option Name) :=
       if there then missingModule items (i + 1) else return some name
   else return none
 
+/-- Environments that were made before: of imports alone, and of imports with dependencies elaborated on top. -/
 structure ImportCache where
   entries : IO.Ref (List (String × Environment))
 
@@ -325,6 +326,12 @@ where
       | _ => firstError messages (i + 1)
     else ""
 
+partial def sourceKey (sources : Array Source) (i : Nat) (acc : String) : String :=
+  if h : i < sources.size then
+    let source := sources[i]
+    sourceKey sources (i + 1) (acc ++ "\n" ++ source.name ++ "\n" ++ source.text)
+  else acc
+
 inductive Prepared where
   /-- `imported` is the environment of the imports alone, `env` that with the dependencies. -/
   | ready (imported env : Environment)
@@ -338,9 +345,17 @@ def prepare (cache : ImportCache) (source : Source) (dependencies : Array Source
   | none =>
     let imported ← importCached cache items
     let imported := imported.setMainModule `Main
-    match ← elaborateDependencies imported dependencies limits 0 with
-    | .error text => return .broken text
-    | .ok env => return .ready imported env
+    if dependencies.size == 0 then return .ready imported imported
+    let key := importKey items 0 "" ++ sourceKey dependencies 0 ""
+    let entries ← cache.entries.get
+    match lookUp key entries with
+    | some env => return .ready imported env
+    | none =>
+      match ← elaborateDependencies imported dependencies limits 0 with
+      | .error text => return .broken text
+      | .ok env =>
+        cache.entries.set ((key, env) :: entries)
+        return .ready imported env
 
 /-! ## From a `sorry` to a proof state -/
 

@@ -9,25 +9,33 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cache, cached_property
+from pathlib import Path
 
 from prover.generators.adaptation import adapt, transpose, transposition
 from prover.generators.base import Candidate, Query, Step, well_formed
 from prover.generators.experience import Experience, Neighbour
 from prover.generators.lemma_tactics import Near, propose
-from prover.generators.lemmas import Lemma, LemmaIndex, unfoldable
+from prover.generators.lemmas import Lemma, LemmaIndex
 from prover.generators.portfolio import Proposal, rank
 from prover.generators.printed import PrintedGoal, beginnings, printed_goal, rename, tactic_names
 from prover.premises import PremiseCorpus
 
-#: Whoever changes what it proposes changes this: runs record it through :attr:`KNN.content_hash`.
-VERSION = 1
 #: Candidates a state, lemmas looked at, memories looked at.
 WIDTH, LEMMAS, NEIGHBOURS = 40, 200, 50
 #: What a memory of the very same goal weighs, on the portfolio's scale.
 MEMORY_WEIGHT = 12.0
 #: Similarities count by this power, so that far neighbours hardly count.
 SHARPNESS = 2.0
+
+#: The modules that decide what it proposes.
+_SOURCES = ("adaptation", "bm25", "experience", "knn", "lemma_tactics", "lemmas", "printed")
+
+
+@cache
+def _source_hash() -> str:
+    folder = Path(__file__).parent
+    return hashlib.sha256(b"".join((folder / f"{name}.py").read_bytes() for name in _SOURCES)).hexdigest()
 
 
 class KNN:
@@ -47,10 +55,9 @@ class KNN:
 
     @property
     def content_hash(self) -> str:
-        """16 hex digits: of the version, its settings and the premises; what was learned is not in it."""
-        settings = (VERSION, WIDTH, LEMMAS, NEIGHBOURS, MEMORY_WEIGHT, SHARPNESS)
+        """16 hex digits: of its source and the premises; what was learned is not in it."""
         premises = (self.corpus.lean, len(self.corpus.premises))
-        return hashlib.sha256(repr((settings, premises)).encode()).hexdigest()[:16]
+        return hashlib.sha256(repr((_source_hash(), premises)).encode()).hexdigest()[:16]
 
     @property
     def memory_hash(self) -> str:
@@ -74,7 +81,7 @@ class KNN:
         goal = query.state.goals[0]
         lemmas = self.lemmas.near(goal, query.scope, LEMMAS)
         equations = self.lemmas.equations(goal, query.scope)
-        return Near(goal, lemmas, unfoldable(goal, self.lemmas), equations)
+        return Near(goal, lemmas, self.lemmas.unfoldable(goal), equations)
 
     # --- memories -----------------------------------------------------------------------------------
 

@@ -1,30 +1,25 @@
 """Finding lemmas near a goal: BM25 over the names and types of the premises that a proof may use.
 
-BM25 is that of Robertson & Zaragoza (2009, "The Probabilistic Relevance Framework"), with sets of tokens in
-place of texts, so that a token counts once in a document. The index is built once; what is not accessible to
-a proof is masked out of the scores (LeanDojo, Yang et al. 2023, "accessible premises").
+The index is built once; what is not accessible to a proof is masked out of the scores ("accessible premises"
+of LeanDojo, Yang et al. 2023).
 """
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 from prover.environment import Scope
 from prover.generators.base import NAME_PART
+from prover.generators.bm25 import Bm25, top
 from prover.generators.printed import Shape, base, shape, symbols
 from prover.lean.messages import Declaration, Goal
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-#: BM25's saturation and length normalisation, at their usual values.
-K1, B = 1.2, 0.75
 
 #: Constants that Lean prints as an operator, and what lemma names call them.
 OPERATORS = {
@@ -136,7 +131,6 @@ def stem(word: str) -> str:
     return word.rstrip("!?'₀ₘ")
 
 
-@lru_cache(maxsize=100_000)
 def _is_instance(constant: str) -> bool:
     return base(constant).startswith("inst")
 
@@ -171,19 +165,15 @@ def query_tokens(goal: Goal) -> dict[str, float]:
 
 
 class LemmaIndex:
-    """The theorems among some premises, as an inverted index: a second to build, milliseconds to ask."""
+    """The theorems among some premises with their index: a second to build, milliseconds to ask."""
 
     def __init__(self, premises: Sequence[Declaration]) -> None:
         self.theorems = [p for p in premises if p.kind == "theorem" and _WRITABLE.fullmatch(p.name)]
-        self._documents = [document(theorem) for theorem in self.theorems]
-        self._masks: dict[frozenset[str], NDArray[np.bool_]] = {}
-        self._norms, self._postings = self._norms_of_all(), self._all_postings()
-        self._module_names, self._module_places = self._all_modules()
-        self._equations = self._all_equations()
-
+        self._index = Bm25([document(theorem) for theorem in self.theorems])
+        self._mask = ModuleMask([theorem.module for theorem in self.theorems])
+        self._equations = _equations(self.theorems)
         self._types = frozenset(p.name for p in premises if p.kind == "inductive") - OPERATORS.keys()
-        #: Definitions that can be unfolded.
-        self.definitions = frozenset(p.name for p in premises if p.kind == "definition" and unfolds(p.name))
+        self._definitions = frozenset(p.name for p in premises if p.kind == "definition" and _unfolds(p.name))
 
     def __len__(self) -> int:
         return len(self.theorems)
@@ -197,9 +187,9 @@ class LemmaIndex:
         words = frozenset(map(spoken, names))
         found = self.search(query_tokens(goal), scope, limit)
         rated = [(d, score * self._known(d, names, words)) for d, score in found]
-        top = max((score for _, score in found), default=1.0)
+        highest = max((score for _, score in found), default=1.0)
         rated.sort(key=lambda pair: -pair[1])
-        return [Lemma(d.name, score / top, shape(d.type)) for d, score in rated if score > 0.0]
+        return [Lemma(d.name, score / highest, shape(d.type)) for d, score in rated if score > 0.0]
 
     def _known(self, lemma: Declaration, names: frozenset[str], words: frozenset[str]) -> float:
         """The share of a lemma's constants that a goal has too, by their inverse document frequency."""
@@ -213,122 +203,75 @@ class LemmaIndex:
         return (known / whole if whole else 0.5) * (FOREIGN if foreign else 1.0)
 
     def _weight(self, constant: str) -> float:
-        weight = self.idf(f"c:{constant}") * (0.3 if _is_instance(constant) else 1.0)
+        weight = self._index.idf(f"c:{constant}") * (0.3 if _is_instance(constant) else 1.0)
         return max(weight, TYPE_WEIGHT) if constant in self._types else weight
 
     def search(
-        self, tokens: Mapping[str, float], scope: Scope, limit: int
+        self, query: Mapping[str, float], scope: Scope, limit: int
     ) -> list[tuple[Declaration, float]]:
         """Return the best theorems in scope for a weighted query with their BM25 scores, the best first."""
-        found = [*self._own(tokens, scope.own), *self._library(tokens, scope.modules, limit)]
+        scores = self._index.scores(query)
+        if scope.modules is not None:
+            scores *= self._mask(scope.modules)
+        found = [(self.theorems[i], float(scores[i])) for i in top(scores, limit)]
+        for own in scope.own:
+            if own.kind == "theorem" and _WRITABLE.fullmatch(own.name):
+                found.append((own, self._index.score(query, document(own))))
         found.sort(key=lambda pair: -pair[1])
         return [(theorem, score) for theorem, score in found[:limit] if score > 0.0]
 
-    def _library(
-        self, tokens: Mapping[str, float], modules: frozenset[str] | None, limit: int
-    ) -> Iterator[tuple[Declaration, float]]:
-        import numpy as np
-
-        scores = np.zeros(len(self.theorems), dtype=np.float32)
-        for token, weight in tokens.items():
-            if (posting := self._postings.get(token)) is not None:
-                scores[posting] += weight * self.idf(token) * self._norms[posting]
-        if modules is not None:
-            scores *= self._mask(modules)
-        for i in _top(scores, limit):
-            yield self.theorems[i], float(scores[i])
-
-    def _own(
-        self, tokens: Mapping[str, float], own: Iterable[Declaration]
-    ) -> Iterator[tuple[Declaration, float]]:
-        """Declarations of the source itself are few: they are scored one by one, with the index's weights."""
-        for declaration in own:
-            if declaration.kind == "theorem" and _WRITABLE.fullmatch(declaration.name):
-                words = document(declaration)
-                score = sum(tokens[token] * self.idf(token) for token in words & tokens.keys())
-                yield declaration, score * self._norm(len(words))
-
-    def idf(self, token: str) -> float:
-        """Inverse document frequency, BM25's, above 0."""
-        posting = self._postings.get(token)
-        n, df = len(self.theorems), 0 if posting is None else len(posting)
-        return math.log(1.0 + (n - df + 0.5) / (df + 0.5))
-
-    def _all_postings(self) -> dict[str, NDArray[np.int32]]:
-        import numpy as np
-
-        lists: dict[str, list[int]] = {}
-        for i, words in enumerate(self._documents):
-            for word in words:
-                lists.setdefault(word, []).append(i)
-        return {word: np.array(places, dtype=np.int32) for word, places in lists.items()}
-
-    @cached_property
-    def _mean(self) -> float:
-        return sum(map(len, self._documents)) / max(1, len(self._documents)) or 1.0
-
-    def _norm(self, length: int) -> float:
-        """What one occurrence in a document of so many tokens is worth."""
-        return (K1 + 1.0) / (1.0 + K1 * (1.0 - B + B * length / self._mean))
-
-    def _norms_of_all(self) -> NDArray[np.float32]:
-        import numpy as np
-
-        return np.array([self._norm(len(words)) for words in self._documents], dtype=np.float32)
-
-    def _all_modules(self) -> tuple[list[str], NDArray[np.int32]]:
-        """The modules, and for each theorem the place of its own."""
-        import numpy as np
-
-        places: dict[str, int] = {}
-        each = [places.setdefault(theorem.module, len(places)) for theorem in self.theorems]
-        return list(places), np.array(each, dtype=np.int32)
-
-    def _all_equations(self) -> dict[str, list[Declaration]]:
-        """Theorems by what they define by their name: ``size`` for ``Map.size_eq`` and ``Map.size_def``."""
-        found: dict[str, list[Declaration]] = {}
-        for theorem in self.theorems:
-            stem, _, ending = base(theorem.name).rpartition("_")
-            if ending in ("eq", "def"):
-                found.setdefault(stem, []).append(theorem)
-        return found
+    def unfoldable(self, goal: Goal) -> list[str]:
+        """The library's definitions that a goal mentions, the rarest first, without what is everywhere."""
+        rarity = {c: self._index.idf(f"c:{c}") for c in goal.constants if c in self._definitions}
+        return sorted((c for c in rarity if rarity[c] > RARE), key=lambda c: -rarity[c])
 
     def equations(self, goal: Goal, scope: Scope) -> list[Lemma]:
         """Return the lemmas in scope that say what the goal's definitions are, those of the rarest first."""
         found = (
             theorem
-            for name in unfoldable(goal, self)
+            for name in self.unfoldable(goal)
             for theorem in self._equations.get(base(name), ())
             if name in theorem.constants and (scope.modules is None or theorem.module in scope.modules)
         )
         return [Lemma(t.name, 1.0, s) for t in found if (s := shape(t.type)).rewrites and s.left]
 
-    def _mask(self, modules: frozenset[str]) -> NDArray[np.bool_]:
-        """Which theorems these modules declare; the latest few answers are kept."""
+
+class ModuleMask:
+    """Which of N theorems some modules declare; the latest few answers are kept."""
+
+    _KEPT = 16
+
+    def __init__(self, modules: Sequence[str]) -> None:
+        """Take the module of each theorem."""
+        import numpy as np
+
+        self._names = list(dict.fromkeys(modules))
+        places = {name: i for i, name in enumerate(self._names)}
+        self._places = np.array([places[name] for name in modules], dtype=np.int32)
+        self._masks: dict[frozenset[str], NDArray[np.bool_]] = {}
+
+    def __call__(self, modules: frozenset[str]) -> NDArray[np.bool_]:
+        """Return the mask, (N,)."""
         import numpy as np
 
         if modules not in self._masks:
-            if len(self._masks) >= 16:
+            if len(self._masks) >= self._KEPT:
                 self._masks.pop(next(iter(self._masks)))
-            usable = np.array([name in modules for name in self._module_names], dtype=np.bool_)
-            self._masks[modules] = usable[self._module_places]
+            usable = np.array([name in modules for name in self._names], dtype=np.bool_)
+            self._masks[modules] = usable[self._places]
         return self._masks[modules]
 
 
-def unfolds(name: str) -> bool:
-    """It has a body of its own that is worth seeing: no operator, no instance, not hidden by its name."""
+def _equations(theorems: Sequence[Declaration]) -> dict[str, list[Declaration]]:
+    """Theorems by what they define, by their names: ``size`` for ``Map.size_eq`` and ``Map.size_def``."""
+    found: dict[str, list[Declaration]] = {}
+    for theorem in theorems:
+        defined, _, ending = base(theorem.name).rpartition("_")
+        if ending in ("eq", "def"):
+            found.setdefault(defined, []).append(theorem)
+    return found
+
+
+def _unfolds(name: str) -> bool:
+    """It may have a body that is worth seeing: it is no operator and no instance, and can be written."""
     return name not in OPERATORS and not _is_instance(name) and _WRITABLE.fullmatch(name) is not None
-
-
-def unfoldable(goal: Goal, index: LemmaIndex) -> list[str]:
-    """The library's definitions that a goal mentions, the rarest first, without what is everywhere."""
-    rarity = {name: index.idf(f"c:{name}") for name in goal.constants if name in index.definitions}
-    return sorted((name for name in rarity if rarity[name] > RARE), key=lambda name: -rarity[name])
-
-
-def _top(scores: NDArray[np.float32], limit: int) -> NDArray[np.intp]:
-    """The places of the highest scores, the highest first."""
-    import numpy as np
-
-    some = np.argpartition(-scores, min(limit, len(scores) - 1))[:limit] if len(scores) else np.arange(0)
-    return some[np.lexsort((some, -scores[some]))]

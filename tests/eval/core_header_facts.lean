@@ -31,7 +31,7 @@ theorem Finset.ext (s t : Finset ℕ) (h : ∀ x, x ∈ s ↔ x ∈ t) : s = t :
       have perm : l.Perm m := by
         rw [List.perm_iff_count]
         intro x
-        rw [List.Nodup.count hl, List.Nodup.count hm, show (x ∈ l) = (x ∈ m) from propext (h x)]
+        simp only [List.Nodup.count hl, List.Nodup.count hm, show x ∈ l ↔ x ∈ m from h x]
       congr 1
       exact Quotient.sound perm
 
@@ -119,18 +119,19 @@ theorem Nat.mem_properDivisors (n d : ℕ) : d ∈ properDivisors n ↔ d ∣ n 
   exact ⟨⟨Nat.pos_of_dvd_of_pos h (by omega), by omega⟩, h⟩
 example : (divisors 12).card = 6 ∧ ∑ d ∈ properDivisors 6, d = 6 := by decide
 
-theorem Nat.sqrt_spec (n : ℕ) : sqrt n * sqrt n ≤ n ∧ n < (sqrt n + 1) * (sqrt n + 1) := by
-  induction n with
-  | zero => decide
-  | succ n ih =>
-    unfold sqrt
+theorem Nat.sqrtAux_spec (n fuel m : ℕ) (enough : n ≤ m + fuel) (h : m * m ≤ n) :
+    sqrtAux n fuel m * sqrtAux n fuel m ≤ n ∧ n < (sqrtAux n fuel m + 1) * (sqrtAux n fuel m + 1) := by
+  induction fuel generalizing m with
+  | zero => exact ⟨h, by simp only [sqrtAux, Nat.mul_add, Nat.add_mul]; omega⟩
+  | succ fuel ih =>
+    unfold sqrtAux
     split
-    · refine ⟨by assumption, ?_⟩
-      have : (sqrt n + 1) * (sqrt n + 1) < (sqrt n + 1 + 1) * (sqrt n + 1 + 1) :=
-        Nat.mul_self_lt_mul_self (by omega)
-      omega
-    · omega
-example : sqrt 49 = 7 ∧ sqrt 48 = 6 := by decide
+    · exact ih (m + 1) (by omega) (by assumption)
+    · exact ⟨h, by omega⟩
+theorem Nat.sqrt_le (n : ℕ) : sqrt n * sqrt n ≤ n := (Nat.sqrtAux_spec n n 0 (by omega) (by omega)).1
+theorem Nat.lt_succ_sqrt (n : ℕ) : n < (sqrt n + 1) * (sqrt n + 1) :=
+  (Nat.sqrtAux_spec n n 0 (by omega) (by omega)).2
+example : sqrt 196 = 14 ∧ sqrt 195 = 13 := by decide
 
 theorem Nat.digits_def' (b n : ℕ) (hb : 1 < b) (hn : 0 < n) : digits b n = n % b :: digits b (n / b) := by
   have enough (n : ℕ) : ∀ i j, n ≤ i → n ≤ j → digitsAux b i n = digitsAux b j n := by

@@ -126,3 +126,11 @@ async def test_the_proof_takes_the_place_of_the_last_sorry() -> None:
         "-- sorry ∀\ntheorem p : True := by\n  skip\n  trivial\n"
     )
     assert "by" in with_proof("theorem p : True := sorry", ("trivial",))
+
+
+async def test_a_prelude_is_there_for_statement_and_proof(bench: Bench) -> None:
+    prelude = 'def double (n : Nat) : Nat := n + n\nnotation "ℕ" => Nat\n'
+    problem = replace(source("theorem p (n : ℕ) : double n = 2 * n := by sorry"), prelude=prelude)
+    record = (await bench.attempt(problem, 0)).record
+    assert record.status is Status.PROVED, record.message
+    assert record.statement_hash != replace(problem, prelude="").statement_hash

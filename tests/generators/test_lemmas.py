@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from prover.environment import ANY_SCOPE, Scope
 from prover.generators.base import well_formed
 from prover.generators.lemma_tactics import Near, propose
-from prover.generators.lemmas import LemmaIndex, name_words, spoken, unfoldable
-from prover.lean.messages import Goal
+from prover.generators.lemmas import LemmaIndex, name_words, spoken
+from prover.lean.messages import Declaration, Goal
 from tests.generators.samples import CORPUS, LENGTH, LIST, NAT, THEOREMS, goal, theorem
 
 
@@ -24,7 +24,7 @@ def found(index: LemmaIndex, at: Goal, scope: Scope = ANY_SCOPE) -> list[str]:
 
 
 def tactics(index: LemmaIndex, at: Goal) -> dict[str, float]:
-    return dict(propose(Near(at, index.near(at, ANY_SCOPE, 10), unfoldable(at, index))))
+    return dict(propose(Near(at, index.near(at, ANY_SCOPE, 10), index.unfoldable(at))))
 
 
 def test_only_theorems_are_lemmas(index: LemmaIndex) -> None:
@@ -74,8 +74,17 @@ def test_words_of_names() -> None:
 
 def test_definitions_of_the_goal_can_be_unfolded(index: LemmaIndex) -> None:
     at = goal("List.double xs = xs", ("xs", "List Nat"), constants=("Eq", "List", "List.double"))
-    rare = LemmaIndex([*CORPUS.premises] * 20)
-    assert unfoldable(at, rare) == ["List.double"]
+    assert LemmaIndex([*CORPUS.premises] * 20).unfoldable(at) == ["List.double"]
+
+
+def test_what_stands_for_a_definition_is_found_by_its_name() -> None:
+    size_eq = theorem("Map.size_eq", "B", "∀ {m : Map}, m.size = m.toList.length", "Map.size", "List.length")
+    size = Declaration("Map.size", "definition", "B", "Map → Nat", ())
+    index = LemmaIndex([*CORPUS.premises * 20, size_eq, size])
+    at = goal("m.size = 0", ("m", "Map"), ("hm", "m.WF"), constants=("Map.size",))
+    assert [lemma.name for lemma in index.equations(at, ANY_SCOPE)] == ["Map.size_eq"]
+    assert index.equations(at, Scope(frozenset({"A"}))) == []
+    assert "rw [Map.size_eq]" in dict(propose(Near(at, (), (), index.equations(at, ANY_SCOPE))))
 
 
 # --- tactics ----------------------------------------------------------------------------------------

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import doctest
+from types import ModuleType
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prover.generators import printed
+from prover.generators import adaptation, lemmas, printed
 from prover.generators.printed import (
     inner_names,
     printed_goal,
@@ -20,8 +21,10 @@ from prover.generators.printed import (
 )
 
 
-def test_examples_in_the_docstrings() -> None:
-    assert doctest.testmod(printed).failed == 0
+@pytest.mark.parametrize("module", [printed, lemmas, adaptation], ids=lambda module: module.__name__)
+def test_examples_in_the_docstrings(module: ModuleType) -> None:
+    result = doctest.testmod(module)
+    assert result.attempted and not result.failed
 
 
 @pytest.mark.parametrize(

@@ -20,8 +20,11 @@ from prover.errors import InputError
 
 _HERE = Path(__file__).parent
 
-#: By the beginning of the name: the category, and the difficulty (both as the paper's table of subjects has them;
-#: "custom" are the authors' own and textbook exercises).
+#: In place of the published header's ``open``s, behind ``core_header.lean``.
+CORE_OPENING = "set_option autoImplicit false\nopen Nat\n"
+
+#: By the beginning of the name: the category and the difficulty, as the paper's table of subjects has them
+#: ("custom": the authors' own, and textbook exercises).
 _KINDS = (
     ("mathd_algebra_", "algebra", "mathd"),
     ("mathd_numbertheory_", "number_theory", "mathd"),
@@ -46,9 +49,10 @@ class MiniF2F:
 
     @property
     def version(self) -> str:
-        """The pinned commit, and without Mathlib the core header's hash: under another header it is another task."""
+        """The pinned commit; without Mathlib also the core header's hash, for its wording makes the task."""
         pinned = str(_load("benchmark.json")["version"])
-        return pinned if self.mathlib else f"{pinned}+core.{hashlib.sha256(core_header().encode()).hexdigest()[:8]}"
+        header = hashlib.sha256(core_header().encode()).hexdigest()[:8]
+        return pinned if self.mathlib else f"{pinned}+core.{header}"
 
     def problems(self, split: Split) -> list[Problem]:
         """Return the problems of a split, by name.
@@ -58,7 +62,9 @@ class MiniF2F:
         """
         found = [statement for statement in self._read if statement.split is split]
         if not found:
-            raise InputError(f"{self.statements} holds no statement of the split {split} (miniF2F has valid and test)")
+            raise InputError(
+                f"{self.statements} holds no statement of the split {split} (miniF2F has valid and test)"
+            )
         source = self._source(split, found)
         return [self._problem(statement, source, position) for position, statement in enumerate(found)]
 
@@ -80,7 +86,8 @@ class MiniF2F:
             version=self.version,
             split=statement.split,
             module=None,
-            header=statement.header if self.mathlib else core_header(),
+            header=statement.header if self.mathlib else CORE_OPENING,
+            prelude="" if self.mathlib else core_header(),
             statement=statement.text,
             tags=tags(statement),
             source=source,
@@ -89,19 +96,21 @@ class MiniF2F:
 
 
 def core_header() -> str:
-    """What stands in front of a statement where there is no Mathlib."""
+    """What Mathlib's definitions are replaced by: the prelude of a statement where there is no Mathlib."""
     return (_HERE / "core_header.lean").read_text(encoding="utf-8")
 
 
 def tags(statement: Statement) -> tuple[str, ...]:
     """Category and difficulty by the name, and what is known about the statement.
 
-    ``known:wrong`` and ``known:trivial`` as ``tags.json`` has it; ``known:corrected`` for one that was wrong in
-    copies about, but here reads as it was corrected.
+    ``known:wrong`` and ``known:trivial`` as ``tags.json`` has it; ``known:corrected`` for one that is wrong
+    in other copies, but reads here as it was corrected.
     """
-    kinds = (f"category:{c} difficulty:{d}".split() for begin, c, d in _KINDS if statement.name.startswith(begin))
-    known = [_known(entry, statement) for entry in _load("tags.json") if entry["name"] == statement.name]
-    return (*next(kinds, ["category:other", "difficulty:other"]), *known)
+    name = statement.name
+    kinds = ((category, difficulty) for begin, category, difficulty in _KINDS if name.startswith(begin))
+    category, difficulty = next(kinds, ("other", "other"))
+    known = [_known(entry, statement) for entry in _load("tags.json") if entry["name"] == name]
+    return (f"category:{category}", f"difficulty:{difficulty}", *known)
 
 
 def _known(entry: dict[str, Any], statement: Statement) -> str:

@@ -1,7 +1,7 @@
 /-!
 # miniF2F without Mathlib
 
-Stands in front of a statement in place of `import Mathlib` and its `open`s. Each name means what it means in
+Stands in front of a statement in place of `import Mathlib`. Each name means what it means in
 Mathlib: the definition is Mathlib's, or the comment says which facts of Mathlib make the two the same
 (`tests/eval/core_header_facts.lean` proves these facts here). Definitions, notations and the decision
 procedures that Mathlib has as well; no lemma and no `simp` attribute, so that nothing gets easier.
@@ -180,11 +180,14 @@ def divisors (n : ℕ) : Finset ℕ := Finset.filter (fun d => d ∣ n) (Finset.
 /-- Mathlib's: the `d` of `[1, n)` that divide `n`. -/
 def properDivisors (n : ℕ) : Finset ℕ := Finset.filter (fun d => d ∣ n) (Finset.Icc 1 (n - 1))
 
+/-- Counts `m` up, at most `fuel` times, as long as its square is at most `n`. -/
+def sqrtAux (n : ℕ) : ℕ → ℕ → ℕ
+  | 0, m => m
+  | fuel + 1, m => if (m + 1) * (m + 1) ≤ n then sqrtAux n fuel (m + 1) else m
+
 /-- The greatest `m` with `m * m ≤ n`. Mathlib finds it by Newton's method; its `Nat.sqrt_le` and
 `Nat.lt_succ_sqrt` say that it is the same. -/
-def sqrt : ℕ → ℕ
-  | 0 => 0
-  | n + 1 => if (sqrt n + 1) * (sqrt n + 1) ≤ n + 1 then sqrt n + 1 else sqrt n
+def sqrt (n : ℕ) : ℕ := sqrtAux n n 0
 
 /-- At most `fuel` digits, the least significant first. -/
 def digitsAux (b : ℕ) : ℕ → ℕ → List ℕ
@@ -200,5 +203,3 @@ def digits : ℕ → ℕ → List ℕ
   | b, n => digitsAux b n n
 
 end Nat
-
-open Nat

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from eval.benchmarks.base import Problem
 from prover.errors import LeanUnavailable
-from prover.lean.messages import Answer, Limits, OpenRequest, Severity, Status
+from prover.lean.messages import Answer, OpenRequest, Severity, Status
 from prover.lean.pool import LeanPool
 from prover.lean.process import ProcessFailure
 
@@ -39,7 +39,7 @@ async def expressible(pool: LeanPool, problems: Iterable[Problem]) -> AsyncItera
     process = await pool.acquire()
     try:
         for problem in problems:
-            request = OpenRequest(problem.file(), limits=Limits())
+            request = OpenRequest(problem.file(), problem.dependencies())
             yield Expressibility(problem, first_error(await process.ask(request, _SECONDS)))
     except ProcessFailure as error:
         raise LeanUnavailable(f"Lean failed on {problem.id}: {error}") from error

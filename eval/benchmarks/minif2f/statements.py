@@ -13,7 +13,7 @@ from pathlib import Path
 from eval.benchmarks.base import Split
 from prover.errors import InputError
 
-#: Where a checkout keeps each split: a folder of one file a theorem (since 2024), or one file of all (before).
+#: Where a checkout keeps each split: in a folder, one file a theorem; before 2025 in one file of that name.
 PLACES = {Split.VALID: "MiniF2F/Valid", Split.TEST: "MiniF2F/Test"}
 
 _THEOREM = re.compile(r"^(?:theorem|lemma)\s+([^\s({\[:]+)", re.MULTILINE)
@@ -52,8 +52,8 @@ def read_statements(path: Path) -> list[Statement]:
             yangky11/miniF2F-lean4.
 
     Raises:
-        InputError: it is missing or is neither, a statement is not one ``theorem`` with ``sorry`` for a proof,
-            or two have the same name.
+        InputError: it is missing or is neither, a statement is not one ``theorem`` with ``sorry``, or two
+            have the same name.
     """
     if not path.exists():
         raise InputError(f"{path}: no such file or folder. It should be {_WANTED}.")
@@ -127,13 +127,14 @@ def parse(text: str, where: str) -> Parsed:
         where: the file's name, for messages.
 
     Raises:
-        InputError: something else than comments stands between two statements, or one is not left with ``sorry``.
+        InputError: more than comments stands between two statements, or one is not left with ``sorry``.
     """
     bare = mask_comments(text)
     starts = [match.start() for match in _THEOREM.finditer(bare)]
     ends = [*starts[1:], len(text)]
     header = text[: len(bare[: starts[0]].rstrip())] if starts else text
-    return Parsed(_end(header), tuple(_theorem(text, bare, *span, where) for span in zip(starts, ends, strict=True)))
+    spans = zip(starts, ends, strict=True)
+    return Parsed(_end(header), tuple(_theorem(text, bare, *span, where) for span in spans))
 
 
 def _theorem(text: str, bare: str, start: int, end: int, where: str) -> tuple[str, str]:
@@ -142,7 +143,7 @@ def _theorem(text: str, bare: str, start: int, end: int, where: str) -> tuple[st
     proof = _UNPROVED.search(bare, start, end)
     line = text.count("\n", 0, start) + 1
     if name is None or proof is None or len(re.findall(r"\bsorry\b", bare[start:end])) != 1:
-        raise InputError(f"{where}:{line}: not a theorem that ends with `:= by sorry`, with nothing else after it")
+        raise InputError(f"{where}:{line}: not a theorem that ends with `:= by sorry` and nothing after it")
     stop = len(bare[: proof.start()].rstrip())
     return name[1], f"{text[start:stop]} := by sorry"
 
@@ -150,7 +151,7 @@ def _theorem(text: str, bare: str, start: int, end: int, where: str) -> tuple[st
 def mask_comments(text: str) -> str:
     """Return the text with every comment blanked out: as long, with the same line breaks.
 
-    A comment that is not closed runs to the end. Comment marks in string literals count: no statement has such.
+    A comment that is not closed runs to the end. Comment marks in strings count, too: statements have none.
     """
     done, at = "", 0
     for start, end in _comments(text):
