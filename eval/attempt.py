@@ -6,20 +6,20 @@ Start reading at :meth:`Bench.attempt`.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from eval.benchmarks.base import Problem
 from eval.checking import Checker
+from eval.lessons import Lesson, lesson_of
 from eval.provenance import git_commit, machine
 from eval.records import Record, Status, Step
 from prover.environment import ANY_SCOPE, Scope
 from prover.errors import InputError, LeanUnavailable
 from prover.generators import check_generator, make_generator, needs_corpus
 from prover.generators.base import Learner, content_hash, memory_hash
-from prover.generators.base import Step as ProofStep
 from prover.generators.perturbed import Perturbed
 from prover.lean.messages import InfoRequest, OpenRequest, TheoremRequest
 from prover.lean.pool import LeanPool
@@ -79,6 +79,7 @@ class Bench:
         budget: Budget,
         workers: int,
         spares: int = 1,
+        lessons: Sequence[Lesson] = (),
         report: Report = lambda text, done, total: None,
     ) -> None:
         """Make a bench; nothing starts before ``async with``.
@@ -87,12 +88,14 @@ class Bench:
             generator: name of a tactic generator.
             workers: how many attempts may be under way at once.
             spares: Lean processes kept warm beside those of the workers and the one that checks.
+            lessons: what the generator is taught before the first attempt.
             report: told what takes long before the first attempt.
         """
         self._pool = LeanPool(command, workers + 1, spares)  # one of them checks
         self._checker = Checker(self._pool)
         self._name = generator
         self._budget = budget
+        self._lessons = lessons
         self._report = report
         self.workers = workers
         self.lean = command.description
@@ -101,7 +104,7 @@ class Bench:
         """Start Lean, and read the library if the generator needs it.
 
         Raises:
-            InputError: there is no such generator.
+            InputError: there is no such generator, or it is to be taught and does not learn.
             LeanUnavailable: Lean cannot be started.
         """
         check_generator(self._name)
@@ -110,6 +113,7 @@ class Bench:
             corpus = await library_corpus(self._pool, self._report) if needs_corpus(self._name) else None
             self._learner = make_generator(self._name, corpus)
             self._generator = Perturbed(self._learner)  # so that each seed is another search
+            self._teach(self._lessons)
             self.model_hash = content_hash(self._learner)
             self.memory_hash = memory_hash(self._learner)
             self.lean = await self._version()
@@ -131,9 +135,16 @@ class Bench:
 
     def learn(self, record: Record) -> None:
         """Let the generator learn from an accepted proof."""
-        if record.status is Status.PROVED and isinstance(self._learner, Learner):
-            steps = [ProofStep(step.goals, step.tactic) for step in record.steps]
-            self._learner.learn(steps, record.position)
+        self._teach([lesson_of(record)])
+
+    def _teach(self, lessons: Sequence[Lesson]) -> None:
+        taught = [lesson for lesson in lessons if lesson.steps]
+        if not taught:
+            return
+        if not isinstance(self._learner, Learner):
+            raise InputError(f"the generator {self._name!r} does not learn from proofs")
+        for lesson in taught:
+            self._learner.learn(lesson.steps, lesson.position)
 
     async def attempt(self, problem: Problem, seed: int) -> Attempted:
         """Look for a proof; a failure of the infrastructure is retried, and then what is recorded.

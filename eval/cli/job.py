@@ -16,6 +16,7 @@ from eval.benchmarks.base import Benchmark, Problem, Split
 from eval.cli.progress import Progress
 from eval.cli.run import Arguments
 from eval.cli.tally import Tally
+from eval.lessons import Lesson, lessons_of
 from eval.over_ray import IdentifiedBench, RayBench
 from eval.ray_cluster import connected
 from eval.records import Plan
@@ -23,7 +24,7 @@ from eval.runner import run
 from eval.store import RunStore
 from prover.cli.interrupt import run_interruptibly
 from prover.errors import InputError
-from prover.generators import check_generator
+from prover.generators import check_generator, learns
 from prover.search.best_first import Budget
 
 FINISHED, INTERRUPTED = 0, 130
@@ -37,6 +38,8 @@ def evaluate(given: Arguments) -> int:
         LeanUnavailable: Lean or the machine is.
     """
     check_generator(given.generator)
+    if (given.online or given.experience) and not learns(given.generator):
+        raise InputError(f"{given.generator} does not learn: leave out --online and --experience")
     benchmark = load_benchmark(given.benchmark, given.statements, given.mathlib)
     problems = chosen(benchmark.problems(Split(given.split)), given.only, given.limit)
     tally = Tally()
@@ -124,9 +127,11 @@ class BenchRecipe:
     mathlib: Path | None
     generator: str
     budget: Budget
+    lessons: tuple[Lesson, ...]
 
     def __call__(self) -> Bench:
-        return Bench(lean_of(self.mathlib), self.generator, self.budget, workers=1, spares=0)
+        command = lean_of(self.mathlib)
+        return Bench(command, self.generator, self.budget, workers=1, spares=0, lessons=self.lessons)
 
 
 def _cluster(given: Arguments) -> AbstractContextManager[None]:
@@ -136,7 +141,9 @@ def _cluster(given: Arguments) -> AbstractContextManager[None]:
 def _bench(given: Arguments, progress: Progress) -> AbstractAsyncContextManager[IdentifiedBench]:
     """The bench to enter; Lean is installed now, while Ctrl-C still ends a download."""
     budget = Budget(given.expansions, given.tactics, given.seconds)
+    lessons = lessons_of(given.experience, given.benchmark)
     if given.ray:
-        return RayBench(BenchRecipe(given.mathlib, given.generator, budget), given.workers)
+        return RayBench(BenchRecipe(given.mathlib, given.generator, budget, lessons), given.workers)
     command = lean_of(given.mathlib, progress.on_stage)
-    return Bench(command, given.generator, budget, given.workers or 1, report=progress.on_stage)
+    workers = given.workers or 1
+    return Bench(command, given.generator, budget, workers, lessons=lessons, report=progress.on_stage)

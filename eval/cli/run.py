@@ -31,6 +31,8 @@ class Arguments:
     out: Path
     generator: str
     online: bool
+    #: Runs whose proofs the generator is taught first.
+    experience: tuple[Path, ...]
     seeds: tuple[int, ...]
     expansions: int
     tactics: int
@@ -75,6 +77,13 @@ class Seeds(click.ParamType[tuple[int, ...]]):
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N theorems.")
 @click.option(
     "--generator", default="portfolio", show_default=True, metavar="NAME", help="What proposes the tactics."
+)
+@click.option(
+    "--experience",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="RUN",
+    help="Teach the generator the proofs of this run first (repeatable).",
 )
 @click.option("--online", is_flag=True, help="Let the generator learn from each proof that is found.")
 @click.option(

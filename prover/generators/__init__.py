@@ -21,6 +21,11 @@ def needs_corpus(name: str) -> bool:
     return "knn" in name.split("+")
 
 
+def learns(name: str) -> bool:
+    """Say whether a generator can be taught proofs."""
+    return "knn" in name.split("+")
+
+
 def check_generator(name: str) -> None:
     """Look whether there is a generator of this name, before anything is started.
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from eval.benchmarks.base import Problem, Split
-from eval.records import Plan, Record, Status
+from eval.records import Plan, Record, Status, Step
 from eval.runner import run
 from eval.store import RunStore
 from prover.cli.interrupt import run_interruptibly
@@ -54,7 +54,7 @@ def record(number: int, seed: int = 0, status: Status = Status.PROVED, learned: 
         position=number,
         status=status,
         proof=("omega", "simp") if status is Status.PROVED else None,
-        steps=(),
+        steps=(Step(("⊢ p",), "omega"),) if status is Status.PROVED else (),
         ended="proved" if status is Status.PROVED else "exhausted",
         error_kind="",
         message=f"{learned} learned",

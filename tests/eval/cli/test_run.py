@@ -17,6 +17,7 @@ from click.testing import CliRunner, Result
 from eval.benchmarks.base import Problem, Split
 from eval.cli import job
 from eval.cli.main import main
+from eval.records import Status
 from eval.store import read_plan, read_records
 from prover.cli.main import main as prover_main
 from prover.errors import InputError, LeanUnavailable
@@ -37,11 +38,15 @@ class FakeBench(ScriptedBench):
     def __init__(self) -> None:
         super().__init__()
         self.given: tuple[Any, ...] = ()
+        self.lessons: tuple[Any, ...] = ()
         self.at: int | None = None
         self.odd: Callable[[], None] = lambda: None
 
-    def __call__(self, command: str, generator: str, budget: Budget, workers: int, report: Any) -> FakeBench:
+    def __call__(
+        self, command: str, generator: str, budget: Budget, workers: int, lessons: Any, report: Any
+    ) -> FakeBench:
         self.given = (command, generator, budget, workers)
+        self.lessons = lessons
         self.workers = workers
         return self
 
@@ -163,6 +168,9 @@ def test_an_interrupt_before_there_is_a_loop(
         (["--split", "all"], "--split"),
         (["--split", "test"], "no theorems"),
         (["--generator", "oracle"], "no generator 'oracle'"),
+        (["--generator", "portfolio", "--online"], "portfolio does not learn"),
+        (["--generator", "portfolio", "--experience", "x"], "portfolio does not learn"),
+        (["--generator", "knn", "--experience", "nowhere"], "not the folder of a run"),
         (["--only", "t9", "--only", "t0"], "no theorem t9"),
         (["--ray", "127.0.0.1:1"], "no Ray cluster"),
     ],
@@ -171,6 +179,16 @@ def test_wrong_input_is_told(bench: FakeBench, tmp_path: Path, arguments: list[s
     result = run(tmp_path / "run", *arguments)
     assert result.exit_code == 2 and text in result.stderr
     assert bench.attempts == [] and not (tmp_path / "run").exists()
+
+
+def test_the_proofs_of_another_run_are_taught_first(bench: FakeBench, tmp_path: Path) -> None:
+    run(tmp_path / "first")
+    taught = [r for r in read_records(tmp_path / "first") if r.status is Status.PROVED and r.steps]
+    result = run(tmp_path / "second", "--generator", "knn", "--experience", str(tmp_path / "first"))
+    assert result.exit_code == 0 and taught
+    assert [(lesson.position, len(lesson.steps)) for lesson in bench.lessons] == [
+        (record.position, len(record.steps)) for record in taught
+    ]
 
 
 def test_other_settings_are_another_run(bench: FakeBench, tmp_path: Path) -> None:
