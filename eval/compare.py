@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from eval.records import Plan, Record, Status
-from eval.report.runs import Run, expressible, proved
+from eval.runs import Run, expressible, proved
 from eval.statistics import Interval, mcnemar, paired_difference
 from prover.errors import InputError
 

@@ -14,7 +14,7 @@ import click
 def compare(before: Path, after: Path, as_json: bool) -> None:
     """Say which theorems the run AFTER gained over the run BEFORE, and which it lost."""
     from eval.compare import compare as compare_runs
-    from eval.report.runs import load_runs
+    from eval.runs import load_runs
 
     found = compare_runs(*load_runs([before, after]))
     if as_json:

@@ -13,8 +13,8 @@ import click
 from eval.attempt import Bench
 from eval.benchmarks import lean_of, load_benchmark
 from eval.benchmarks.base import Benchmark, Problem, Split
+from eval.cli.arguments import Arguments
 from eval.cli.progress import Progress
-from eval.cli.run import Arguments
 from eval.cli.tally import Tally
 from eval.lessons import Lesson, lessons_of
 from eval.over_ray import IdentifiedBench, RayBench

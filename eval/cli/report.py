@@ -13,7 +13,7 @@ import click
 @click.option("--text", is_flag=True, help="Print the figures instead of writing the page.")
 def report(runs: tuple[Path, ...], out: Path, text: bool) -> None:
     """Write what one or several RUNS came to: one HTML page that needs nothing else, or text."""
-    from eval.report.runs import load_runs
+    from eval.runs import load_runs
 
     loaded = load_runs(runs)
     if text:

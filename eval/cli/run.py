@@ -9,37 +9,13 @@ The same command again goes on with a run that was stopped, however that was.
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 
 from eval.benchmarks import NAMES
-
-
-@dataclass(frozen=True, slots=True)
-class Arguments:
-    """One field an option; :func:`run` says what they mean."""
-
-    benchmark: str
-    split: str
-    statements: Path | None
-    mathlib: Path | None
-    only: tuple[str, ...]
-    limit: int | None
-    out: Path
-    generator: str
-    online: bool
-    #: Runs whose proofs the generator is taught first.
-    experience: tuple[Path, ...]
-    seeds: tuple[int, ...]
-    expansions: int
-    tactics: int
-    seconds: float
-    #: None: 1; over Ray as many as the cluster has room for.
-    workers: int | None
-    ray: str | None
+from eval.cli.arguments import Arguments
 
 
 class Seeds(click.ParamType[tuple[int, ...]]):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from eval.records import Record, Status
-from eval.report.runs import Run, expressible
+from eval.runs import Run, expressible
 from eval.statistics import Interval, Spread, pass_at_k, spread, wilson
 
 #: Tags that divide a benchmark into groups worth a table.

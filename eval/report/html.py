@@ -19,7 +19,7 @@ from eval.compare import Comparison, compare
 from eval.records import Record, Status
 from eval.report import plots, trees, words
 from eval.report.figures import GROUP_KEYS, Figures, figures, groups_of
-from eval.report.runs import Run
+from eval.runs import Run
 from eval.store import Key, Tree, read_trees
 from prover.errors import InputError
 

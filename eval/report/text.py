@@ -9,7 +9,7 @@ from eval.compare import Comparison
 from eval.records import Status
 from eval.report import words
 from eval.report.figures import GROUP_KEYS, Figures, Rate, figures, groups_of
-from eval.report.runs import Run
+from eval.runs import Run
 from prover.cli.show import printable
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from eval.report.html import render
-from eval.report.runs import load_runs
+from eval.runs import load_runs
 from tests.eval.report.synthetic import benchmark_run
 from tests.eval.report.test_html import EVIL, evil_run
 

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from eval.cli.main import main
 from eval.compare import compare
 from eval.records import Status
-from eval.report.runs import load_runs
+from eval.runs import load_runs
 from prover.errors import InputError
 from tests.eval.report.synthetic import attempt, write_run
 

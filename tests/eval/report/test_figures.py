@@ -11,7 +11,7 @@ from eval.cli.main import main
 from eval.records import Record, Status
 from eval.report.figures import MOST_GROUPS, Figures, figures, groups_of
 from eval.report.plots import cactus, log_ticks, nice_step
-from eval.report.runs import load_runs
+from eval.runs import load_runs
 from tests.eval.report.synthetic import attempt, write_run
 
 P, N, X, I = Status.PROVED, Status.NOT_PROVED, Status.NOT_EXPRESSIBLE, Status.INFRASTRUCTURE  # noqa: E741

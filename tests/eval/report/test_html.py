@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from eval.cli.main import main
 from eval.records import Status
 from eval.report import html
-from eval.report.runs import load_runs
+from eval.runs import load_runs
 from prover.search.tree import Kind, SearchTree
 from tests.eval.report.synthetic import attempt, benchmark_run, write_run
 

@@ -1,0 +1,30 @@
+"""What `prover eval run` is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Arguments:
+    """One field an option; ``eval/cli/run.py`` says what they mean."""
+
+    benchmark: str
+    split: str
+    statements: Path | None
+    mathlib: Path | None
+    only: tuple[str, ...]
+    limit: int | None
+    out: Path
+    generator: str
+    online: bool
+    #: Runs whose proofs the generator is taught first.
+    experience: tuple[Path, ...]
+    seeds: tuple[int, ...]
+    expansions: int
+    tactics: int
+    seconds: float
+    #: None: 1; over Ray as many as the cluster has room for.
+    workers: int | None
+    ray: str | None
