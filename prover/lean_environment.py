@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from itertools import zip_longest
 
 from prover.environment import (
     CrashKind,
@@ -61,6 +62,20 @@ MOST_OWN = 1000
 Path = tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Ahead:
+    """A tactic that was sent before its turn, so that Lean need not wait for it."""
+
+    state: int
+    tactic: str
+    answer: asyncio.Task[Answer]
+
+    def give_up(self) -> None:
+        """Nobody wants the answer, nor to hear of a failure."""
+        self.answer.cancel()
+        self.answer.add_done_callback(lambda task: task.cancelled() or task.exception())
+
+
 @dataclass(slots=True)
 class _Worker:
     """A process with the file open, and the states it holds: by ``sorry`` and path.
@@ -77,6 +92,8 @@ class _Worker:
     doomed: list[int] = field(default_factory=list)
     #: The tactic that runs, or ran last; it may outlive a caller that was cancelled.
     task: asyncio.Task[Outcome] | None = None
+    #: What runs after it.
+    ahead: _Ahead | None = None
     #: To be exchanged before its next use.
     is_full: bool = False
 
@@ -98,6 +115,9 @@ class _Worker:
         self.trusted = 0
         self.states.clear()
         self.doomed.clear()
+        if self.ahead is not None:
+            self.ahead.give_up()
+            self.ahead = None
 
 
 class LeanFile:
@@ -187,6 +207,8 @@ class LeanFile:
         """Make a borrowed worker fit for use: nobody's tactic runs in it, and it has room."""
         if worker.task is not None:
             await asyncio.wait([worker.task], timeout=PATIENCE_SECONDS)
+        if not worker.is_busy:
+            await self._settle_ahead(worker)
         if worker.is_busy or worker.is_full:
             await _cancel(worker.task)
             await self._renew(worker)
@@ -195,6 +217,7 @@ class LeanFile:
         """Give all processes back, without what is left of this file in them."""
         for worker in self._all:
             await _cancel(worker.task)
+            await self._settle_ahead(worker)
             if worker.process.alive and not worker.process.is_busy:
                 worker.doom(list(worker.states))
                 await self._ask_quietly(worker, DropRequest(tuple(worker.doomed)))
@@ -204,23 +227,28 @@ class LeanFile:
 
     # --- talking to a worker ----------------------------------------------------------------------
 
-    async def run(self, worker: _Worker, index: int, path: Path, tactic: str) -> Outcome:
+    async def run(
+        self, worker: _Worker, index: int, path: Path, tactic: str, following: str | None = None
+    ) -> Outcome:
         """Run a tactic on the state at ``path`` of a ``sorry``; a lost process is replaced and asked again.
 
+        ``following`` is the tactic that will be asked for next, on the same state: Lean goes on with it.
         When the caller is cancelled the tactic runs on, so that what it makes is known and can be dropped.
 
         Raises:
             LeanUnavailable: Lean cannot be started any more.
         """
-        worker.task = asyncio.create_task(self._run(worker, index, path, tactic))
+        worker.task = asyncio.create_task(self._run(worker, index, path, tactic, following))
         await asyncio.wait([worker.task])
         return worker.task.result()
 
-    async def _run(self, worker: _Worker, index: int, path: Path, tactic: str) -> Outcome:
+    async def _run(
+        self, worker: _Worker, index: int, path: Path, tactic: str, following: str | None
+    ) -> Outcome:
         start = time.perf_counter()
         for attempt in (1, 2):
             try:
-                result, milliseconds = await self._try(worker, index, path, tactic)
+                result, milliseconds = await self._try(worker, index, path, tactic, following)
                 return Outcome(result, milliseconds / 1000, time.perf_counter() - start)
             except ProcessFailure as failure:
                 self.crashes += 1
@@ -230,12 +258,14 @@ class LeanFile:
                     return Outcome(TacticCrash(_kind(failure), str(failure)), seconds, seconds)
         raise AssertionError("the second attempt returns")
 
-    async def _try(self, worker: _Worker, index: int, path: Path, tactic: str) -> tuple[TacticResult, float]:
+    async def _try(
+        self, worker: _Worker, index: int, path: Path, tactic: str, following: str | None
+    ) -> tuple[TacticResult, float]:
         await self._prepare(worker)
         state = await self._state(worker, index, path)
         if state is None:
             return TacticCrash(CrashKind.DIED, "the state was lost and its tactics fail now"), 0.0
-        answer = await self._ask(worker, RunRequest(state, tactic, SEARCH_LIMITS))
+        answer = await self._ask_ahead(worker, state, tactic, following)
         match answer.status:
             case Status.OK:
                 path = (*path, tactic)
@@ -247,6 +277,30 @@ class LeanFile:
                 return LeanError(answer.error), answer.ms
             case status:
                 raise AssertionError(f"{status} in answer to a tactic: {answer.error}")
+
+    async def _ask_ahead(self, worker: _Worker, state: int, tactic: str, following: str | None) -> Answer:
+        """Ask for a tactic, unless that was done ahead, and send the following one behind it."""
+        ahead, worker.ahead = worker.ahead, None
+        is_this = ahead is not None and (ahead.state, ahead.tactic) == (state, tactic)
+        answer = ahead.answer if ahead is not None and is_this else self._send(worker, state, tactic)
+        if following is not None:
+            worker.ahead = _Ahead(state, following, self._send(worker, state, following))
+        return await answer
+
+    def _send(self, worker: _Worker, state: int, tactic: str) -> asyncio.Task[Answer]:
+        return asyncio.create_task(self._ask(worker, RunRequest(state, tactic, SEARCH_LIMITS)))
+
+    async def _settle_ahead(self, worker: _Worker) -> None:
+        """Wait for a tactic that was sent ahead and is not wanted any more, and forget what it made."""
+        ahead, worker.ahead = worker.ahead, None
+        if ahead is None:
+            return
+        await asyncio.wait([ahead.answer], timeout=PATIENCE_SECONDS)
+        if not ahead.answer.done():
+            ahead.give_up()
+            worker.is_full = True
+        elif ahead.answer.exception() is None and (answer := ahead.answer.result()).status is Status.OK:
+            worker.doomed.append(answer.state)
 
     async def _state(self, worker: _Worker, index: int, path: Path) -> int | None:
         """Return the id of a state in this worker, made by replay where it is missing."""
@@ -398,8 +452,8 @@ class LeanDojo:
         """See :class:`~prover.environment.Environment`."""
         outcomes: list[Outcome] = []
         async with self._file.worker((self._index, state.path)) as worker:
-            for tactic in tactics:
-                outcomes.append(await self._file.run(worker, self._index, state.path, tactic))
+            for tactic, following in zip_longest(tactics, tactics[1:]):
+                outcomes.append(await self._file.run(worker, self._index, state.path, tactic, following))
                 if isinstance(outcomes[-1].result, ProofFinished):
                     break
         return outcomes

@@ -80,8 +80,28 @@ async def test_a_cancelled_tactic_is_waited_for_and_its_state_dropped(fake_file:
     await dojo.close()
     await dojo.run_tac(dojo.root, "prove")
     dropped = (await process.ask(InfoRequest(), LONG)).body["dropped"]
-    assert dropped == [101, 101]  # the state of either tactic; the fake gives both the same number
+    # Of the tactic, of the one that was sent behind it, and of the last; the fake gives all the same number.
+    assert dropped == [101, 101, 101]
     assert live_states(fake_file) == 1
+
+
+async def test_what_was_sent_ahead_of_a_finished_proof_is_dropped(fake_file: LeanFile) -> None:
+    dojo, process = LeanDojo(fake_file, 0), process_of(fake_file)
+    outcomes = await dojo.run_tacs(dojo.root, ["prove", "fine", "fine"])
+    assert [type(outcome.result) for outcome in outcomes] == [ProofFinished]
+    assert isinstance((await dojo.run_tac(dojo.root, "prove")).result, ProofFinished)
+    assert (await process.ask(InfoRequest(), LONG)).body["dropped"] == [101]
+    assert live_states(fake_file) == 1
+
+
+@pytest.mark.parametrize("fault", ["hang", "exit 3", "garbage"])
+async def test_a_fault_is_blamed_on_its_own_tactic(
+    fake_file: LeanFile, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    monkeypatch.setattr(lean_environment, "TACTIC_SECONDS", 0.5)
+    dojo = LeanDojo(fake_file, 0)
+    outcomes = await dojo.run_tacs(dojo.root, ["fine", fault, "fine", "later 0.1", "later 0.2", "later 0.3"])
+    assert [type(outcome.result) for outcome in outcomes] == [TacticState, TacticCrash] + 4 * [TacticState]
 
 
 async def test_a_cancelled_tactic_that_hangs_goes_with_its_process(

@@ -120,6 +120,8 @@ class LeanProcess:
         self._nonce = secrets.token_hex(16).encode() + b" "
         self._pending: dict[int, asyncio.Future[Answer]] = {}
         self._abandoned: set[int] = set()
+        #: The answer to the request sent last.
+        self._newest: asyncio.Future[Answer] | None = None
         self._last_id = _READY
         self._cause: Cause | None = None
         self._failure: ProcessFailure | None = None
@@ -210,7 +212,10 @@ class LeanProcess:
         return tuple(self._noise)
 
     async def ask(self, request: Request, seconds: float) -> Answer:
-        """Send a request and wait for its answer; several may be under way at once.
+        """Send a request and wait for its answer; several may be under way, and are answered in order.
+
+        Args:
+            seconds: how long Lean may work on it; what it waits for earlier requests does not count.
 
         Raises:
             LeanHung: no answer in time. The process is killed, and all that wait for it get this error.
@@ -259,10 +264,13 @@ class LeanProcess:
         if not self.alive:
             await self._raise_failure()
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        before, self._newest = self._newest, answer
         self._pending[request_id] = answer
         try:
+            await self._send(line)
+            if before is not None:  # requests are answered in order: the clock starts at this one's turn
+                await asyncio.wait([before])
             async with asyncio.timeout(seconds):
-                await self._send(line)
                 return await answer
         except TimeoutError:
             self._end(Cause.HUNG)

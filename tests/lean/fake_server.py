@@ -17,7 +17,15 @@ from typing import Any
 
 GUARD = Path(__file__).parents[2] / "prover" / "lean" / "guard.py"
 
-_GOAL = {"hypotheses": [], "target": "p", "pretty": "⊢ p", "tag": "", "head": "", "definitions": []}
+_GOAL = {
+    "hypotheses": [],
+    "target": "p",
+    "pretty": "⊢ p",
+    "tag": "",
+    "head": "",
+    "definitions": [],
+    "constants": [],
+}
 #: What every source holds, whatever is opened; the state that it begins with is 100.
 SORRY = {
     "declaration": "a",

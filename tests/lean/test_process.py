@@ -116,6 +116,12 @@ async def test_death_reaches_all_who_wait_and_all_who_come() -> None:
     assert caught.value.post_mortem.cause is Cause.KILLED
 
 
+async def test_the_clock_starts_at_a_requests_turn() -> None:
+    async with await LeanProcess.start(fake_command()) as process:
+        answers = await asyncio.gather(*(process.ask(run("later 0.5"), 1.2) for _ in range(4)))
+        assert [answer.status for answer in answers] == 4 * [Status.OK]
+
+
 async def test_a_hung_process_is_killed() -> None:
     async with await LeanProcess.start(fake_command()) as process:
         with pytest.raises(LeanHung) as caught:
