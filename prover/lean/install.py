@@ -255,7 +255,24 @@ def _unpack_library(content: IO[bytes], library: Path) -> None:
         for member in archive:
             # "._x" is what macOS puts beside a file "x".
             if not Path(member.name).name.startswith("._"):
-                archive.extract(member, library, filter="data")
+                _unpack_file(archive, member, library)
+
+
+def _unpack_file(archive: tarfile.TarFile, member: tarfile.TarInfo, library: Path) -> None:
+    """Write a plain file below the library; nothing else is wanted. (``filter="data"`` needs Python 3.11.4.)
+
+    Raises:
+        tarfile.TarError: its path leads out of the library.
+    """
+    content = archive.extractfile(member) if member.isfile() else None
+    if content is None:
+        return
+    target = library / member.name
+    if not target.resolve().is_relative_to(library.resolve()):
+        raise tarfile.TarError(f"{member.name} leads out of the library")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.open("wb") as file:
+        shutil.copyfileobj(content, file)
 
 
 # --- fetching -------------------------------------------------------------------------------------

@@ -359,3 +359,14 @@ def test_settings_that_make_no_sense(text: str, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("LEAN_PROVER_MEMORY", text)
     with pytest.raises(InputError, match="LEAN_PROVER_MEMORY"):
         settings()
+
+
+@pytest.mark.parametrize("name", ["../evil.olean", "/evil.olean", "Init/../../evil.olean"])
+def test_the_library_stays_in_its_folder(name: str, tmp_path: Path) -> None:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        archive.addfile(tarfile.TarInfo(name))
+    packed.seek(0)
+    with pytest.raises(tarfile.TarError, match="leads out"):
+        install._unpack_library(packed, tmp_path / "library")
+    assert [path.name for path in tmp_path.rglob("*")] == ["library"]
