@@ -6,6 +6,7 @@ With fake servers for what has to happen at a certain moment, and with a real Le
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 from collections.abc import AsyncIterator, Sequence
@@ -96,12 +97,14 @@ async def test_what_was_sent_ahead_of_a_finished_proof_is_dropped(fake_file: Lea
 
 @pytest.mark.parametrize("fault", ["hang", "exit 3", "garbage"])
 async def test_a_fault_is_blamed_on_its_own_tactic(
-    fake_file: LeanFile, monkeypatch: pytest.MonkeyPatch, fault: str
+    fake_file: LeanFile, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, fault: str
 ) -> None:
     monkeypatch.setattr(lean_environment, "TACTIC_SECONDS", 0.5)
     dojo = LeanDojo(fake_file, 0)
     outcomes = await dojo.run_tacs(dojo.root, ["fine", fault, "fine", "later 0.1", "later 0.2", "later 0.3"])
     assert [type(outcome.result) for outcome in outcomes] == [TacticState, TacticCrash] + 4 * [TacticState]
+    gc.collect()
+    assert not caplog.records, "no failure is left that nobody has heard of"
 
 
 async def test_a_cancelled_tactic_that_hangs_goes_with_its_process(

@@ -279,6 +279,8 @@ class LeanProcess:
             del self._pending[request_id]
             if answer.cancelled() or not answer.done():
                 self._abandoned.add(request_id)
+            else:
+                answer.exception()  # who was cancelled before its turn need not hear of a failure
 
     async def _send(self, line: str) -> None:
         assert self._process.stdin is not None
