@@ -117,7 +117,7 @@ async def test_a_whole_run_is_checked_again(bench: Bench, embedded_command: Lean
     checked = await recheck(embedded_command, [forged, record, failed], [CONS], told.append)
     assert told == checked
     assert [(one.record.seed, bool(one.reason)) for one in checked] == [(1, True), (0, False)]
-    with pytest.raises(InputError, match="not the problem"):
+    with pytest.raises(InputError, match="not what the run proved"):
         await recheck(embedded_command, [replace(record, statement_hash="0")], [CONS], told.append)
 
 
