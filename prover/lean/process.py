@@ -371,10 +371,19 @@ class LeanProcess:
         await asyncio.wait([reader, errors], timeout=5)
         for task in (reader, errors):
             task.cancel()
+        await self._close_stdin()
         self._failure = self._post_mortem(code)
         for waiting in self._pending.values():
             if not waiting.done():
                 waiting.set_exception(self._failure)
+
+    async def _close_stdin(self) -> None:
+        """Close the pipe; what could not be written any more is no news, and asyncio shall not report it."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        with suppress(BrokenPipeError, ConnectionResetError, TimeoutError):
+            async with asyncio.timeout(1):
+                await self._process.stdin.wait_closed()
 
     def _post_mortem(self, code: int) -> ProcessFailure:
         self._cause = self._cause or _likely_cause(code)
