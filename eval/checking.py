@@ -13,7 +13,7 @@ from prover.lean.messages import CheckRequest, CheckTheoremRequest, Request, Sta
 from prover.lean.pool import LeanPool
 from prover.lean.process import LeanProcess, ProcessFailure
 from prover.theorem_file import Replacement, TheoremFile
-from prover.verify import Verification, verification
+from prover.verify import Verification, unused, verification
 
 CHECK_SECONDS = 120.0
 #: A process that imported this often, or holds this share of its memory, is exchanged before the next check.
@@ -36,7 +36,7 @@ class Checker:
         Raises:
             LeanUnavailable: Lean cannot be started, or fails over the statement itself.
         """
-        if reason := well_formed("\n".join(f"  {line}" for line in proof)):
+        if reason := well_formed(_block(proof)):
             return reason
         async with self._turn:
             for _ in range(2):
@@ -57,9 +57,7 @@ class Checker:
     async def _ready(self) -> LeanProcess:
         """The process, exchanged for a fresh one when it is worn."""
         if self._process is None:
-            self._process = await self._pool.acquire()
-            while self._process.used:
-                await self._renew()
+            self._process = await unused(self._pool, await self._pool.acquire())
         process = self._process
         if process.imports >= _MOST_IMPORTS or process.memory_share > _FULL:
             await self._renew()
@@ -67,7 +65,7 @@ class Checker:
 
     async def _renew(self) -> None:
         assert self._process is not None
-        self._process = await self._pool.replace(self._process)
+        self._process = await unused(self._pool, await self._pool.replace(self._process))
 
     async def close(self) -> None:
         """Give the process back."""
@@ -88,10 +86,15 @@ def why_not(verdict: Verification) -> str:
 def request_of(problem: Problem, proof: tuple[str, ...]) -> Request:
     """What to ask in order to have a proof judged."""
     if problem.module is not None:
-        return CheckTheoremRequest(problem.module, problem.id, "\n".join(f"  {line}" for line in proof))
+        return CheckTheoremRequest(problem.module, problem.id, _block(proof))
     source = problem.file()
     candidate = TheoremFile(Path(source.path), with_proof(source.text, proof)).source()
     return CheckRequest(source, candidate, problem.dependencies())
+
+
+def _block(proof: tuple[str, ...]) -> str:
+    """The lines of a proof, indented."""
+    return "\n".join(f"  {line}" for line in proof)
 
 
 def with_proof(text: str, proof: tuple[str, ...]) -> str:

@@ -55,7 +55,7 @@ async def verify(
         LeanUnavailable: Lean cannot be started.
     """
     request = CheckRequest(original, candidate, tuple(dependencies))
-    async with fresh_process(pool) as process:
+    async with _fresh_process(pool) as process:
         try:
             answer = await process.ask(request, CHECK_SECONDS)
         except ProcessFailure as failure:
@@ -75,17 +75,21 @@ def verification(answer: Answer) -> Verification:
     return Verification(answer.verdicts, answer.messages, answer.error)
 
 
-@asynccontextmanager
-async def fresh_process(pool: LeanPool) -> AsyncIterator[LeanProcess]:
-    """Borrow a process that has never been asked for anything.
+async def unused(pool: LeanPool, process: LeanProcess) -> LeanProcess:
+    """Exchange a borrowed process until it is one that has never been asked for anything.
 
     Raises:
         LeanUnavailable: Lean cannot be started.
     """
-    process = await pool.acquire()
+    while process.used:
+        process = await pool.replace(process)
+    return process
+
+
+@asynccontextmanager
+async def _fresh_process(pool: LeanPool) -> AsyncIterator[LeanProcess]:
+    process = await unused(pool, await pool.acquire())
     try:
-        while process.used:
-            process = await pool.replace(process)
         yield process
     finally:
         await pool.release(process)
