@@ -6,35 +6,35 @@ Start reading at :meth:`Bench.attempt`.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from typing import Self
 
 from eval.benchmarks.base import Problem
 from eval.checking import Checker
 from eval.lessons import Lesson, lesson_of
 from eval.provenance import git_commit, machine
 from eval.records import Record, Status, Step
+from eval.store import Tree
 from prover.environment import ANY_SCOPE, Scope
 from prover.errors import InputError, LeanUnavailable
-from prover.generators import check_generator, make_generator, needs_corpus
+from prover.generators import check_generator, needs_corpus
 from prover.generators.base import Learner, content_hash, memory_hash
+from prover.generators.loading import load_generator
 from prover.generators.perturbed import Perturbed
-from prover.lean.messages import InfoRequest, OpenRequest, TheoremRequest
+from prover.lean.messages import InfoRequest
 from prover.lean.pool import LeanPool
 from prover.lean.process import ProcessFailure
 from prover.lean.toolchain import LeanCommand
-from prover.lean_environment import LeanDojo, LeanFile, open_file, open_theorem
-from prover.premises import Report, library_corpus
+from prover.lean_environment import LeanDojo, LeanFile, open_request
+from prover.premises import Report
 from prover.proof_script import Script, write_down
 from prover.search.best_first import Budget, Counts, SearchResult, SearchStatus, best_first_search
 
 #: An attempt that ended by an infrastructure failure is made so often before the failure is its outcome.
 TRIES = 3
 _INFO_SECONDS = 30.0
-
-Tree = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +110,7 @@ class Bench:
         check_generator(self._name)
         async with AsyncExitStack() as opening:
             await opening.enter_async_context(self._pool)
-            corpus = await library_corpus(self._pool, self._report) if needs_corpus(self._name) else None
-            self._learner = make_generator(self._name, corpus)
+            self._learner = await load_generator(self._name, self._pool, self._report)
             self._generator = Perturbed(self._learner)  # so that each seed is another search
             self._teach(self._lessons)
             self.model_hash = content_hash(self._learner)
@@ -171,7 +170,7 @@ class Bench:
         return Attempted(record, done.tree)
 
     async def _try(self, problem: Problem, blank: Record, clock: _Clock) -> Attempted:
-        async with self._opened(problem) as file:
+        async with open_request(self._pool, problem.request()) as file:
             dojo, scope = await self._enter(file, problem)
             clock.open_seconds = clock.seconds()
             result = await best_first_search(
@@ -188,16 +187,6 @@ class Bench:
                 if script is not None:
                     record = await self._judged(record, problem, script)
         return Attempted(record, result.tree.to_json())
-
-    @asynccontextmanager
-    async def _opened(self, problem: Problem) -> AsyncIterator[LeanFile]:
-        match problem.request():
-            case TheoremRequest() as request:
-                opening = open_theorem(self._pool, request)
-            case OpenRequest(source=source, dependencies=dependencies):
-                opening = open_file(self._pool, source, dependencies)
-        async with opening as file:
-            yield file
 
     async def _enter(self, file: LeanFile, problem: Problem) -> tuple[LeanDojo, Scope]:
         """Return the environment of the file's only goal, and what its proof may use."""

@@ -18,13 +18,13 @@ from pathlib import Path
 from prover.acceptance import Accepted, Attempt, accept
 from prover.environment import ANY_SCOPE
 from prover.errors import InputError, LeanUnavailable, ProverError
-from prover.generators import check_generator, make_generator, needs_corpus
+from prover.generators import check_generator, needs_corpus
 from prover.generators.base import TacticGenerator
+from prover.generators.loading import load_generator
 from prover.lean.messages import Sorry, Source
 from prover.lean.pool import LeanPool
 from prover.lean.toolchain import LeanCommand, choose_lean, mounts_of
 from prover.lean_environment import LeanDojo, LeanFile, open_file
-from prover.premises import library_corpus
 from prover.proof_script import write_down
 from prover.reports import (
     CheckReport,
@@ -315,11 +315,9 @@ async def _pool(
 
 
 async def _generator(pool: LeanPool, options: Options, on_event: OnEvent) -> TacticGenerator:
-    """Make the generator; one that knows the library reads it first."""
-    corpus = None
-    if needs_corpus(options.generator):
-        corpus = await library_corpus(pool, lambda text, done, total: on_event(Stage(text, done, total)))
-    return make_generator(options.generator, corpus)
+    return await load_generator(
+        options.generator, pool, lambda text, done, total: on_event(Stage(text, done, total))
+    )
 
 
 def _chosen(sorries: Sequence[Sorry], names: Sequence[str], source: Source) -> list[int]:

@@ -123,7 +123,7 @@ class _Worker:
 class LeanFile:
     """A source opened in up to ``workers`` processes of a pool.
 
-    Made by :func:`open_file` or :func:`open_theorem`.
+    Made by :func:`open_file` or :func:`open_request`.
     """
 
     def __init__(self, pool: LeanPool, request: OpenRequest | TheoremRequest, workers: int) -> None:
@@ -168,8 +168,8 @@ class LeanFile:
             LeanUnavailable: Lean cannot be started, or fails over it.
         """
         async with self.worker(None) as worker:
-            await self._prepare(worker)
             try:
+                await self._prepare(worker)
                 modules = (await self._ask(worker, ModulesRequest())).modules
                 own = (await self._ask(worker, DeclarationsRequest(0, MOST_OWN, ""))).declarations
             except ProcessFailure as failure:
@@ -399,24 +399,22 @@ async def open_file(
         InputError: it does not compile, or imports a module that this Lean does not have.
         LeanUnavailable: Lean cannot be started, or dies of the source.
     """
-    async with _opened(LeanFile(pool, OpenRequest(source, tuple(dependencies)), workers)) as file:
+    async with open_request(pool, OpenRequest(source, tuple(dependencies)), workers) as file:
         yield file
 
 
 @asynccontextmanager
-async def open_theorem(pool: LeanPool, request: TheoremRequest, workers: int = 1) -> AsyncIterator[LeanFile]:
-    """Open a library theorem, whose only ``sorry`` is its whole proof, where its module's imports are known.
+async def open_request(
+    pool: LeanPool, request: OpenRequest | TheoremRequest, workers: int = 1
+) -> AsyncIterator[LeanFile]:
+    """Open a source, or a library theorem as a source whose only ``sorry`` is its whole proof.
 
     Raises:
-        InputError: there is no such theorem, or its statement needs something that its own module declares.
+        InputError: as :func:`open_file`; there is no such theorem, or its statement needs something that its
+            own module declares.
         LeanUnavailable: Lean cannot be started, or dies of it.
     """
-    async with _opened(LeanFile(pool, request, workers)) as file:
-        yield file
-
-
-@asynccontextmanager
-async def _opened(file: LeanFile) -> AsyncIterator[LeanFile]:
+    file = LeanFile(pool, request, workers)
     try:
         await file.start()
         yield file

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -48,7 +49,7 @@ class Problem:
 
     def tag(self, key: str) -> str:
         """The value of the tag ``key:value``, or ""."""
-        return next((tag.partition(":")[2] for tag in self.tags if tag.startswith(f"{key}:")), "")
+        return tag_value(self.tags, key)
 
     def request(self) -> OpenRequest | TheoremRequest:
         """What to ask a tactic server in order to get its goal."""
@@ -63,6 +64,11 @@ class Problem:
     def file(self) -> Source:
         """The statement as a file of its own."""
         return Source("Problem", f"{self.id}.lean", f"{self.header}\n{self.statement}\n")
+
+
+def tag_value(tags: Iterable[str], key: str) -> str:
+    """The value of the first tag ``key:value``, or ""."""
+    return next((tag.partition(":")[2] for tag in tags if tag.startswith(f"{key}:")), "")
 
 
 class Benchmark(Protocol):

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from eval.benchmarks.base import tag_value
 from eval.records import Record, Status
 from eval.runs import Run, expressible
 from eval.statistics import Interval, Spread, pass_at_k, spread, wilson
@@ -223,7 +224,7 @@ def _known(problems: Mapping[str, Attempts]) -> Iterator[Rate]:
 
 
 def _tag(records: Attempts, key: str) -> str:
-    return next((tag.partition(":")[2] for tag in records[0].tags if tag.startswith(f"{key}:")), "")
+    return tag_value(records[0].tags, key)
 
 
 def time(records: Iterable[Record]) -> Time:
