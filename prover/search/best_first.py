@@ -1,8 +1,12 @@
-"""Best-first search for a proof: always expand the most probable open state.
+"""Best-first search for a proof: always turn to the most probable open state.
 
-To expand a state is to ask the generator for tactics and to run them all; each new state that comes out
-joins the frontier. A state's priority is the sum of the log-probabilities on the way to it, divided
-by ``depth ** length_exponent``: 0 prefers short proofs, 1 is the mean log-probability of a tactic.
+To expand a state is to ask the generator for tactics and to run them, the likely ones first; each new state
+that comes out joins the frontier. A state's priority is the sum of the log-probabilities on the way to it,
+divided by ``depth ** length_exponent``: 0 prefers short proofs, 1 is the mean log-probability of a tactic.
+
+A state is expanded a chunk of tactics at a time (Yoshizumi, Miura & Ishida 2000, "A* with Partial Expansion
+for Large Branching Factor Problems"): then it goes back to the frontier with the priority that a child by its
+next tactic would have, so that unlikely tactics wait until likely states had their turn.
 """
 
 from __future__ import annotations
@@ -25,7 +29,7 @@ from prover.environment import (
     TacticCrash,
     TacticState,
 )
-from prover.generators.base import Candidate, Query, Step, TacticGenerator, admissible
+from prover.generators.base import Candidate, Query, Step, TacticGenerator, admissible, batch_size
 from prover.search.tree import Kind, Node, SearchTree
 
 #: Tactics sent to Lean at a time: between two chunks the search looks at its budget.
@@ -84,13 +88,21 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """How a search ended; ``proof`` is a hint until a fresh Lean accepts the whole file."""
+    """How a search ended; a proof is a hint until a fresh Lean accepts the whole file."""
 
     status: SearchStatus
-    proof: tuple[str, ...] | None
+    #: The proofs in the order in which they were found; more than one only where all were asked for.
+    proofs: tuple[tuple[str, ...], ...]
+    #: Tactics that had been run when the first proof was found; all of them without one.
+    proved_after: int
     counts: Counts
     seconds: float
     tree: SearchTree
+
+    @property
+    def proof(self) -> tuple[str, ...] | None:
+        """The proof that was found first."""
+        return self.proofs[0] if self.proofs else None
 
 
 async def best_first_search(
@@ -103,8 +115,11 @@ async def best_first_search(
     length_exponent: float = 0.5,
     scope: Scope = ANY_SCOPE,
     on_event: Callable[[Progress], None] | None = None,
+    find_all: bool = False,
 ) -> SearchResult:
     """Search for a proof of the environment's theorem.
+
+    With ``find_all`` a proof does not end the search: it goes on for others until its budget is spent.
 
     Up to ``environment.workers`` states are expanded side by side; with one worker, the same seed gives
     the same search. All states made on the way are dropped at the end, whatever ends it.
@@ -113,7 +128,9 @@ async def best_first_search(
         LeanUnavailable: Lean cannot be started any more.
         ValueError: the generator did not answer each query.
     """
-    search = _Search(environment, generator, budget, statement, seed, length_exponent, scope, on_event)
+    search = _Search(
+        environment, generator, budget, statement, seed, length_exponent, scope, on_event, find_all
+    )
     try:
         async with asyncio.timeout(budget.seconds + GRACE_SECONDS) as limit:
             await search.run()
@@ -139,6 +156,7 @@ class _Search:
         length_exponent: float,
         scope: Scope,
         on_event: Callable[[Progress], None] | None,
+        find_all: bool,
     ) -> None:
         self.environment = environment
         self.generator = generator
@@ -147,15 +165,21 @@ class _Search:
         self.seed = seed
         self.scope = scope
         self.on_event = on_event
+        self.find_all = find_all
 
         root = environment.root
         goals = _goals(root)
+        self.batch = batch_size(generator)
+        self.answers: dict[int, list[Candidate]] = {}  # of states that were asked about ahead of their turn
+        self.waiting: dict[int, list[Candidate]] = {}  # of states under expansion: what was not run yet
+        self.refused_an_expansion = False  # for want of budget
         self.tree = SearchTree(goals, statement=statement, length_exponent=length_exponent)
         self.states: dict[int, TacticState] = {0: root}
         self.frontier: list[tuple[float, int]] = [(0.0, 0)]  # a heap: the best score, then the oldest
         self.expansions: set[asyncio.Task[None]] = set()
         self.status: SearchStatus | None = None
-        self.proof: tuple[str, ...] | None = None
+        self.proofs: list[tuple[str, ...]] = []
+        self.proved_after = 0
         self.counts = Counts()
         self.reserved = 0  # tactics of the budget that are spent or in flight
         self.start = time.monotonic()
@@ -164,8 +188,9 @@ class _Search:
         """Expand the best states until something ends the search."""
         while not self.over():
             nodes = self.take_best()
-            for node, candidates in zip(nodes, await self.ask(nodes), strict=True):
-                self.expansions.add(asyncio.create_task(self.expand(node, candidates)))
+            await self.begin([node for node in nodes if node.id not in self.waiting])
+            for node in nodes:
+                self.expansions.add(asyncio.create_task(self.expand(node)))
             if not self.expansions:
                 self.end(self.why_idle())
                 return
@@ -187,48 +212,71 @@ class _Search:
             self.status = status
 
     def why_idle(self) -> SearchStatus:
-        return SearchStatus.BUDGET_EXPANSIONS if self.frontier else SearchStatus.EXHAUSTED
+        return SearchStatus.BUDGET_EXPANSIONS if self.refused_an_expansion else SearchStatus.EXHAUSTED
 
     def take_best(self) -> list[Node]:
-        """Take from the frontier as many states as there are idle workers and expansions left."""
+        """Take from the frontier as many states as there are idle workers, new ones within the budget."""
         idle = max(1, self.environment.workers) - len(self.expansions)
-        left = self.budget.expansions - self.counts.expansions
         nodes: list[Node] = []
-        while self.frontier and len(nodes) < min(idle, left):
+        while self.frontier and len(nodes) < idle:
             node = self.tree.nodes[heapq.heappop(self.frontier)[1]]
-            node.visit = self.counts.expansions
-            self.count(expansions=1)
+            if node.visit is None and self.counts.expansions >= self.budget.expansions:
+                self.refused_an_expansion = True
+                continue
+            if node.visit is None:
+                node.visit = self.counts.expansions
+                self.count(expansions=1)
             nodes.append(node)
         return nodes
 
+    async def begin(self, nodes: Sequence[Node]) -> None:
+        """Begin to expand states: get their tactics, and put aside those that may not be run."""
+        for node, candidates in zip(nodes, await self.ask(nodes), strict=True):
+            accepted, refused = admissible(candidates)
+            self.waiting[node.id] = accepted
+            for refusal in refused:
+                self.refuse(node, refusal.candidate, refusal.reason)
+
     async def ask(self, nodes: Sequence[Node]) -> list[list[Candidate]]:
-        """Ask the generator, in one batch, for tactics at these states."""
-        if not nodes:
-            return []
-        start = time.monotonic()
-        answers = await self.generator.generate([self.query(node) for node in nodes])
-        self.count(generator_seconds=time.monotonic() - start)
-        if len(answers) != len(nodes):
-            raise ValueError(f"{self.generator.name}: {len(answers)} answers to {len(nodes)} queries")
-        return answers
+        """Ask the generator, in one batch, for tactics at these states, if their answers are not there yet.
+
+        A model is as quick with a few queries as with one: the batch is filled with the states that are
+        likely to be next. Their order stays what it is.
+        """
+        unknown = [node for node in nodes if node.id not in self.answers]
+        if unknown:
+            unknown += self.likely_next(self.batch - len(unknown))
+            start = time.monotonic()
+            answers = await self.generator.generate([self.query(node) for node in unknown])
+            self.count(generator_seconds=time.monotonic() - start)
+            if len(answers) != len(unknown):
+                raise ValueError(f"{self.generator.name}: {len(answers)} answers to {len(unknown)} queries")
+            self.answers |= zip((node.id for node in unknown), answers, strict=True)
+        return [self.answers.pop(node.id) for node in nodes]
+
+    def likely_next(self, count: int) -> list[Node]:
+        """The best open states that the generator was not asked about."""
+        left = self.budget.expansions - self.counts.expansions
+        known = self.answers.keys() | self.waiting.keys()
+        unknown = (entry for entry in self.frontier if entry[1] not in known)
+        return [self.tree.nodes[place] for _, place in heapq.nsmallest(min(count, left), unknown)]
 
     def query(self, node: Node) -> Query:
         history = tuple(Step(goals, tactic) for goals, tactic in self.tree.path(node))
         return Query(self.states[node.id], history, self.statement, self.seed, self.scope)
 
-    async def expand(self, node: Node, candidates: Sequence[Candidate]) -> None:
-        """Run the tactics that may be run, a chunk at a time, until the search is over."""
-        accepted, refused = admissible(candidates)
-        everything = len(accepted) + len(refused)
-        for refusal in refused:
-            self.refuse(node, refusal.candidate, refusal.reason)
-        while accepted and not self.over():
-            chunk = self.reserve(accepted)
-            if not chunk:
-                return
-            accepted = accepted[len(chunk) :]
-            await self.run_chunk(node, chunk)
-        if len(node.edges) == everything:
+    async def expand(self, node: Node) -> None:
+        """Run the next few tactics; put the state back if there are more, else let it go."""
+        candidates = self.waiting[node.id]
+        chunk = self.reserve(candidates)
+        if chunk:
+            done = await self.run_chunk(node, chunk)
+            self.reserved -= len(chunk) - done
+            del candidates[:done]
+        if candidates:
+            priority = self.tree.score(node, candidates[0].logprob)
+            heapq.heappush(self.frontier, (-priority, node.id))
+        else:
             node.expanded = True
             await self.drop_states([node.id])
 
@@ -241,11 +289,12 @@ class _Search:
         """Take the next chunk out of the budget of tactics."""
         chunk = candidates[: min(CHUNK, self.budget.tactics - self.reserved)]
         self.reserved += len(chunk)
-        if not chunk:
+        if candidates and not chunk:
             self.end(SearchStatus.BUDGET_TACTICS)
         return chunk
 
-    async def run_chunk(self, node: Node, chunk: Sequence[Candidate]) -> None:
+    async def run_chunk(self, node: Node, chunk: Sequence[Candidate]) -> int:
+        """Run tactics up to a proof, and return how many were run."""
         state = self.states[node.id]
         outcomes = await self.environment.run_tacs(state, [candidate.tactic for candidate in chunk])
         duplicates = []
@@ -256,6 +305,7 @@ class _Search:
         self.report(node)
         if duplicates:
             await self.environment.drop(duplicates)
+        return len(outcomes)
 
     def record(self, node: Node, candidate: Candidate, outcome: Outcome) -> TacticState | None:
         """Enter one outcome into the tree; return its state when it is a duplicate."""
@@ -287,9 +337,11 @@ class _Search:
         return None
 
     def finish(self, node: Node, tactic: str) -> None:
-        if self.proof is None:
-            self.proof = (*(step for _, step in self.tree.path(node)), tactic)
-        self.end(SearchStatus.PROVED)
+        if not self.proofs:
+            self.proved_after = self.counts.tactics
+        self.proofs.append((*(step for _, step in self.tree.path(node)), tactic))
+        if not self.find_all:
+            self.end(SearchStatus.PROVED)
 
     def report(self, node: Node) -> None:
         if self.on_event is not None:
@@ -318,7 +370,9 @@ class _Search:
 
     def result(self) -> SearchResult:
         assert self.status is not None, "a search ends for a reason"
-        return SearchResult(self.status, self.proof, self.counts, self.seconds(), self.tree)
+        status = SearchStatus.PROVED if self.proofs else self.status
+        after = self.proved_after if self.proofs else self.counts.tactics
+        return SearchResult(status, tuple(self.proofs), after, self.counts, self.seconds(), self.tree)
 
 
 def _goals(state: TacticState) -> tuple[str, ...]:

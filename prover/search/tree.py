@@ -113,13 +113,15 @@ class SearchTree:
         node.edges.append(Edge(tactic, logprob, kind, message, seconds, None))
 
     def _grow(self, parent: Node, logprob: float, goals: Goals) -> Node:
-        depth = parent.depth + 1
-        total = parent.logprob + logprob
-        score = total / depth**self.length_exponent
-        node = Node(len(self.nodes), parent.id, goals, depth, total, score)
+        score = self.score(parent, logprob)
+        node = Node(len(self.nodes), parent.id, goals, parent.depth + 1, parent.logprob + logprob, score)
         self.nodes.append(node)
         self._by_goals[goals] = node.id
         return node
+
+    def score(self, parent: Node, logprob: float) -> float:
+        """The priority of a child by a tactic of this log-probability."""
+        return (parent.logprob + logprob) / (parent.depth + 1) ** self.length_exponent
 
     def path(self, node: Node) -> list[tuple[Goals, str]]:
         """Return the goals and tactics that lead from the root to the node."""

@@ -253,7 +253,7 @@ async def test_an_event_after_each_chunk() -> None:
         environment, ScriptedGenerator(*TEN_TACTICS), PLENTY, statement="p", on_event=events.append
     )
     seen = [(event.counts.expansions, event.counts.tactics, event.best_goal) for event in events]
-    assert seen == [(1, 8, "⊢ p"), (1, 10, "⊢ p"), (2, 18, "⊢ q"), (2, 20, "⊢ q")]
+    assert seen == [(1, 8, "⊢ p"), (2, 16, "⊢ q"), (2, 18, "⊢ p"), (2, 20, "⊢ q")]
 
 
 async def test_cancelling_leaves_a_sound_tree_and_no_state_behind() -> None:
@@ -308,3 +308,93 @@ async def test_time_out_inside_the_generator_is_not_taken_for_the_budget() -> No
 
     with pytest.raises(TimeoutError, match="model's server"):
         await best_first_search(FakeEnvironment({}), Slow(), PLENTY)
+
+
+class Batching(ScriptedGenerator):
+    """Likes to be asked about several states at once."""
+
+    def __init__(self, batch: int, *tactics: tuple[str, float]) -> None:
+        super().__init__(*tactics)
+        self.batch = batch
+
+
+async def test_a_batch_is_filled_with_the_states_that_are_next_and_changes_nothing() -> None:
+    script = {
+        "p": {"a": "q", "b": "r", "c": "s"},
+        "q": {"a": "t"},
+        "r": {"a": "u"},
+        "s": {},
+        "t": {},
+        "u": {},
+    }
+    one, many = (Batching(batch, ("a", -1.0), ("b", -1.5), ("c", -2.0)) for batch in (1, 3))
+    trees = [
+        (await best_first_search(FakeEnvironment(script), generator, PLENTY)).tree.to_json()
+        for generator in (one, many)
+    ]
+    assert trees[0] == trees[1]
+    assert one.batches == [1] * 6
+    assert many.batches == [1, 3, 1, 1], "q, r and s together; t and u come up one after the other"
+
+
+async def test_no_state_is_asked_about_that_no_expansion_is_left_for() -> None:
+    generator = Batching(8, ("a", -1.0), ("b", -1.5), ("c", -2.0))
+    environment = FakeEnvironment({"p": {"a": "q", "b": "r", "c": "s"}})
+    await best_first_search(environment, generator, Budget(expansions=2))
+    assert generator.batches == [1, 1]
+
+
+async def test_a_search_for_all_proofs_goes_on_after_the_first() -> None:
+    script = {"p": {"a": "", "b": "q", "c": ""}, "q": {"a": ""}}
+    generator = ScriptedGenerator(("a", -1.0), ("b", -1.5), ("c", -2.0))
+    environment = FakeEnvironment(script)
+    result = await best_first_search(environment, generator, PLENTY, find_all=True)
+    assert result.status is SearchStatus.PROVED
+    assert result.proofs == (("a",), ("c",), ("b", "a"))
+    assert (result.proof, result.proved_after, result.counts.tactics) == (("a",), 1, 6)
+    result.tree.check_invariants()
+    assert only_root_alive(environment)
+    one = await best_first_search(FakeEnvironment(script), generator, PLENTY)
+    assert (one.proofs, one.proved_after) == ((("a",),), 1)
+    none = await best_first_search(FakeEnvironment({}), generator, PLENTY, find_all=True)
+    assert (none.proofs, none.proved_after) == ((), 3) and none.status is SearchStatus.EXHAUSTED
+
+
+async def test_tactics_behind_a_proof_in_a_chunk_are_not_counted_twice() -> None:
+    generator = ScriptedGenerator(*((f"t{n}", -1.0 - n) for n in range(CHUNK)))
+    environment = FakeEnvironment({"p": {"t0": "", "t3": ""}})
+    result = await best_first_search(environment, generator, Budget(tactics=5), find_all=True)
+    assert (result.proofs, result.counts.tactics) == ((("t0",), ("t3",)), 5)
+    assert result.status is SearchStatus.PROVED
+
+
+async def test_unlikely_tactics_wait_until_likely_states_had_their_turn() -> None:
+    """Ten tactics a state, of which the last leads astray and the first to a state that its ninth proves."""
+    table = {
+        "p": [(f"t{n}", -1.0 - n) for n in range(10)],
+        "q": [(f"t{n}", -0.1 - 0.01 * n) for n in range(10)],
+    }
+    environment = FakeEnvironment({"p": {"t0": "q", "t9": "r"}, "q": {"t8": ""}})
+    result = await best_first_search(environment, ScriptedGenerator(table=table), PLENTY, length_exponent=0.0)
+    assert result.proof == ("t0", "t8")
+    assert ("⊢ p", "t8") not in environment.calls, "the root's second chunk was not worth its turn"
+    root, child = result.tree.nodes
+    assert (root.expanded, child.expanded) == (False, False)
+    result.tree.check_invariants()
+    assert only_root_alive(environment)
+
+
+async def test_every_tactic_has_its_turn_in_the_end() -> None:
+    tactics = [(f"t{n}", -1.0 - n) for n in range(3 * CHUNK + 1)]
+    environment = FakeEnvironment({"p": {"t0": "q", f"t{3 * CHUNK}": ""}})
+    result = await best_first_search(environment, ScriptedGenerator(*tactics), PLENTY)
+    assert result.proof == (f"t{3 * CHUNK}",)
+    assert len(set(environment.calls)) == len(environment.calls)
+
+
+async def test_states_under_expansion_are_finished_when_no_new_one_may_be_begun() -> None:
+    tactics = [(f"t{n}", -1.0 - n) for n in range(CHUNK + 2)]
+    environment = FakeEnvironment({"p": {"t0": "q"}, "q": {"t0": ""}})
+    result = await best_first_search(environment, ScriptedGenerator(*tactics), Budget(expansions=1))
+    assert result.status is SearchStatus.BUDGET_EXPANSIONS
+    assert result.counts.tactics == CHUNK + 2 and result.tree.root.expanded
