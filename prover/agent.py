@@ -16,11 +16,10 @@ from itertools import groupby
 from pathlib import Path
 
 from prover.acceptance import Accepted, Attempt, accept
+from prover.choosing import check_generator, generator_by_name, needs_corpus
 from prover.environment import ANY_SCOPE
-from prover.errors import InputError, LeanUnavailable, ProverError
-from prover.generators import check_generator, needs_corpus
+from prover.errors import InputError, LeanUnavailable, ModelUnavailable, ProverError
 from prover.generators.base import TacticGenerator
-from prover.generators.loading import load_generator
 from prover.lean.messages import Sorry, Source
 from prover.lean.pool import LeanPool
 from prover.lean.toolchain import LeanCommand, choose_lean, mounts_of
@@ -65,8 +64,7 @@ async def prove_files(paths: Sequence[Path], options: Options, on_event: OnEvent
         # Neighbours that run under the same Lean share its processes.
         for command, together in groupby(paths, lambda path: _choose(path, options, on_event)):
             neighbours = list(together)
-            async with _pool(command, neighbours, options, on_event) as pool:
-                generator = await _generator(pool, options, on_event)
+            async with _equipped(command, neighbours, options, on_event) as (pool, generator):
                 for path in neighbours:
                     reports.append(await _prove_path(path, pool, generator, options, on_event))
                     if _is_cancelled():
@@ -102,8 +100,7 @@ async def prove_statement(statement: str, options: Options, on_event: OnEvent) -
     check_generator(options.generator)
     command = _choose(None, options, on_event)
     file = TheoremFile(_STATEMENT_PATH, statement_source(statement))
-    async with _pool(command, [], options, on_event) as pool:
-        generator = await _generator(pool, options, on_event)
+    async with _equipped(command, [], options, on_event) as (pool, generator):
         return await prove_file(file, pool, generator, options, on_event)
 
 
@@ -148,7 +145,7 @@ async def prove_file(
     source = file.source()
     async with open_file(pool, source, dependencies, options.workers) as lean_file:
         chosen = _chosen(lean_file.sorries, options.theorems, source)
-        attempts = await _attempt_all(lean_file, chosen, generator, options, on_event)
+        attempts = await _attempt_all(file, lean_file, chosen, generator, options, on_event)
     reports = [_report(file, attempt) for attempt in attempts]
     text = file.raw
     if any(attempt.found for attempt in attempts):
@@ -165,7 +162,12 @@ async def prove_file(
 
 
 async def _attempt_all(
-    file: LeanFile, chosen: Sequence[int], generator: TacticGenerator, options: Options, on_event: OnEvent
+    theorems: TheoremFile,
+    file: LeanFile,
+    chosen: Sequence[int],
+    generator: TacticGenerator,
+    options: Options,
+    on_event: OnEvent,
 ) -> list[Attempt]:
     """Attempt the chosen ``sorry``s, several side by side; when cancelled, return what is done by then."""
     abreast = max(1, min(options.workers, len(chosen)))
@@ -175,7 +177,7 @@ async def _attempt_all(
     async def attempt(number: int, index: int) -> None:
         async with seats:
             dojo = LeanDojo(file, index, options.workers // abreast)
-            story = _Story(file, dojo, generator, options, on_event, number, len(chosen))
+            story = _Story(theorems, file, dojo, generator, options, on_event, number, len(chosen))
             attempts[index] = await _attempt(story, file.sorries[index])
             await _trust_if_complete(file, attempts, file.sorries[index].declaration)
 
@@ -195,6 +197,7 @@ async def _attempt_all(
 class _Story:
     """What an attempt needs to know."""
 
+    theorems: TheoremFile
     file: LeanFile
     dojo: LeanDojo
     generator: TacticGenerator
@@ -212,19 +215,20 @@ async def _attempt(story: _Story, sorry: Sorry) -> Attempt:
     story.on_event(Started(name, story.number, story.total, sorry.goal.pretty))
     budget = Budget(story.options.max_expansions, story.options.max_tactics, story.options.timeout)
     try:
-        scope = await story.dojo.scope() if needs_corpus(story.options.generator) else ANY_SCOPE
+        knows_library = needs_corpus(story.options.generator, story.options.decoder)
+        scope = await story.dojo.scope() if knows_library else ANY_SCOPE
         result = await best_first_search(
             story.dojo,
             story.generator,
             budget,
-            statement=sorry.goal.pretty,
+            statement=story.theorems.statement_before(sorry.start.byte) or sorry.goal.pretty,
             seed=story.options.seed,
             scope=scope,
             on_event=lambda progress: story.on_event(_progress(story, name, progress)),
         )
         found = await write_down(story.dojo, result.proof) if result.proof else None
         await story.dojo.close()
-    except LeanUnavailable as failure:
+    except (LeanUnavailable, ModelUnavailable) as failure:
         return Attempt(sorry, None, None, story.file.crashes - crashes, str(failure))
     return Attempt(sorry, result, found, story.file.crashes - crashes, "")
 
@@ -314,10 +318,20 @@ async def _pool(
         yield pool
 
 
-async def _generator(pool: LeanPool, options: Options, on_event: OnEvent) -> TacticGenerator:
-    return await load_generator(
-        options.generator, pool, lambda text, done, total: on_event(Stage(text, done, total))
-    )
+@asynccontextmanager
+async def _equipped(
+    command: LeanCommand, paths: Sequence[Path], options: Options, on_event: OnEvent
+) -> AsyncIterator[tuple[LeanPool, TacticGenerator]]:
+    """Lean processes, and a tactic generator that knows what it needs of them."""
+
+    def report(text: str, done: int, total: int) -> None:
+        on_event(Stage(text, done, total))
+
+    async with (
+        _pool(command, paths, options, on_event) as pool,
+        generator_by_name(options.generator, pool, report, options.decoder) as generator,
+    ):
+        yield pool, generator
 
 
 def _chosen(sorries: Sequence[Sorry], names: Sequence[str], source: Source) -> list[int]:

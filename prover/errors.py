@@ -13,3 +13,7 @@ class InputError(ProverError):
 
 class LeanUnavailable(ProverError):
     """Lean or the machine is at fault: not installed, cannot be started, out of memory (exit code 3)."""
+
+
+class ModelUnavailable(ProverError):
+    """The language model is at fault: its server does not answer, memory does not suffice (exit code 3)."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from prover.decoder.options import SHIPPED, DecoderOptions
 from prover.errors import ProverError
 from prover.lean.messages import Message, Verdict
 
@@ -33,6 +34,8 @@ class Options:
     lean: str | None
     #: Only the theorems of these names; () is all. The others are not reported at all.
     theorems: tuple[str, ...]
+    #: Which model proposes tactics, where the generator has a decoder in it.
+    decoder: DecoderOptions = SHIPPED
 
 
 class TheoremStatus(StrEnum):

@@ -4,12 +4,17 @@
     folder for what is downloaded and generated (default: the user's cache folder).
 ``LEAN_PROVER_MEMORY``
     memory limit of one Lean process in GiB, for example ``2.5`` (default: depends on the Lean).
+``LEAN_PROVER_API_KEY``
+    key for a model's server that wants one; never shown (default: none is sent).
+``LEAN_PROVER_TEMPLATES``
+    TOML file with prompt templates for models (default: only those that are built in).
 """
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from prover.errors import InputError
@@ -22,6 +27,10 @@ class Settings:
     cache: Path
     #: Bytes a Lean process may hold resident; None leaves it to the kind of Lean.
     memory_limit: int | None
+    #: None when there is none.
+    api_key: str | None = field(default=None, repr=False)
+    #: A file with prompt templates beside the built-in ones, see :mod:`prover.decoder.templates`.
+    templates: Path | None = None
 
 
 def settings() -> Settings:
@@ -30,7 +39,7 @@ def settings() -> Settings:
     Raises:
         InputError: a variable holds no usable value.
     """
-    return Settings(cache=_cache(), memory_limit=_memory_limit())
+    return Settings(cache=_cache(), memory_limit=_memory_limit(), api_key=_api_key(), templates=_templates())
 
 
 def _cache() -> Path:
@@ -52,3 +61,15 @@ def _memory_limit() -> int | None:
     if not 0 < gib < 1e6:
         raise InputError(f"LEAN_PROVER_MEMORY is {text!r}: give the memory limit in GiB, for example 2.5")
     return int(gib * GIB)
+
+
+def _api_key() -> str | None:
+    key = os.environ.get("LEAN_PROVER_API_KEY", "").strip()
+    if not re.fullmatch(r"[!-~]*", key):
+        raise InputError("LEAN_PROVER_API_KEY holds a space or a letter that cannot be part of a key")
+    return key or None
+
+
+def _templates() -> Path | None:
+    chosen = os.environ.get("LEAN_PROVER_TEMPLATES")
+    return Path(chosen).expanduser().absolute() if chosen else None

@@ -37,6 +37,12 @@ class Replacement:
     tactic: bool
 
 
+#: Where a declaration that can hold a ``sorry`` begins, attributes and modifiers aside.
+_DECLARATION = re.compile(
+    r"^[ \t]*(?:@\[[^\]]*\]\s*)?(?:\w+[ \t]+)*?(?=(?:theorem|lemma|example|def|instance|abbrev)\b)", re.M
+)
+
+
 @dataclass(frozen=True, slots=True)
 class TheoremFile:
     """A Lean file's text, with its line ends and its byte order mark if it has one."""
@@ -48,6 +54,12 @@ class TheoremFile:
     def text(self) -> str:
         """The text as Lean reads it."""
         return _as_lean_reads(self.raw)
+
+    def statement_before(self, byte: int) -> str:
+        """The declaration whose proof is to stand at this place, up to there; "" where it has no keyword."""
+        before = self.text.encode()[:byte].decode(errors="ignore")
+        starts = list(_DECLARATION.finditer(before))
+        return before[starts[-1].start() :].strip() if starts else ""
 
     def source(self) -> Source:
         """The file as a message to Lean."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from prover import agent
-from prover.generators import make_generator
+from prover.generators.portfolio import Portfolio
 from prover.lean.pool import LeanPool
 from prover.lean_environment import LeanDojo
 from prover.reports import Options, TheoremStatus
@@ -54,7 +54,7 @@ async def test_two_hundred_theorems(lean_pool: LeanPool, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(LeanDojo, "close", watched)
     file = TheoremFile(Path("many.lean"), many_theorems(MANY))
-    report = await agent.prove_file(file, lean_pool, make_generator("portfolio"), OPTIONS, lambda _: None)
+    report = await agent.prove_file(file, lean_pool, Portfolio(), OPTIONS, lambda _: None)
 
     assert [t.name for t in report.theorems] == [f"t{n}" for n in range(MANY)]
     assert {t.status for t in report.theorems} == {TheoremStatus.PROVED}

@@ -18,8 +18,8 @@ import pytest_asyncio
 from prover import lean_environment
 from prover.environment import CrashKind, LeanError, ProofFinished, TacticCrash, TacticState
 from prover.errors import LeanUnavailable
-from prover.generators import make_generator
 from prover.generators.base import Candidate, Query
+from prover.generators.portfolio import Portfolio
 from prover.lean.messages import InfoRequest, RunRequest, Source, Status
 from prover.lean.pool import LeanPool
 from prover.lean.process import LeanProcess
@@ -243,7 +243,7 @@ async def search(file: LeanFile, generator: object, on_event: object = None) -> 
 @in_session
 async def test_kill_9_in_a_search_changes_nothing(lean_pool: LeanPool) -> None:
     async with open_file(lean_pool, REAL) as file:
-        undisturbed = await search(file, make_generator("portfolio"))
+        undisturbed = await search(file, Portfolio())
         assert undisturbed.status is SearchStatus.PROVED
         assert len(undisturbed.proof or ()) > 1, "too easy to be disturbed"
         killed: list[int] = []
@@ -253,7 +253,7 @@ async def test_kill_9_in_a_search_changes_nothing(lean_pool: LeanPool) -> None:
                 killed.append(process_of(file).pid)
                 os.kill(killed[0], signal.SIGKILL)
 
-        disturbed = await search(file, make_generator("portfolio"), kill_once)
+        disturbed = await search(file, Portfolio(), kill_once)
         assert killed and is_gone(killed[0])
         assert file.crashes == 1
         assert disturbed.proof == undisturbed.proof

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from prover.errors import InputError
 from prover.theorem_file import (
     Replacement,
+    TheoremFile,
     imports_of,
     module_name,
     project_sources,
@@ -310,3 +311,16 @@ def test_a_module_name_cannot_leave_the_project(tmp_path: Path, name: str) -> No
     project(tmp_path, {"A.lean": f"import {name}"})
     with pytest.raises(InputError, match="rename the module"):
         project_sources(tmp_path / "A.lean")
+
+
+def test_the_statement_of_a_sorry() -> None:
+    text = (
+        "theorem one : 1 = 1 := rfl\n\n"
+        "@[simp] private theorem ℕ.two (n : ℕ) :\n    n = n := by\n  sorry\n"
+        "example : True := sorry\n"
+    )
+    file = TheoremFile(Path("a.lean"), text)
+    first, second = (len(text[:place].encode()) for place in (text.index("sorry"), text.rindex("sorry")))
+    assert file.statement_before(first) == "@[simp] private theorem ℕ.two (n : ℕ) :\n    n = n := by"
+    assert file.statement_before(second) == "example : True :="
+    assert TheoremFile(Path("a.lean"), "#check sorry").statement_before(7) == ""

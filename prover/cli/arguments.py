@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from prover.decoder.options import DecoderOptions
+
 
 @dataclass(frozen=True, slots=True)
 class Arguments:
@@ -28,3 +30,4 @@ class Arguments:
     as_json: bool
     tree: Path | None
     verbose: bool
+    decoder: DecoderOptions

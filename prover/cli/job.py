@@ -102,6 +102,7 @@ def _options(given: Arguments) -> Options:
         generator=given.generator,
         lean=given.lean,
         theorems=given.theorems,
+        decoder=given.decoder,
     )
 
 

@@ -17,6 +17,7 @@ import click
 
 from prover import __version__
 from prover.cli.arguments import Arguments
+from prover.cli.decoder_options import decoder_options
 
 
 @click.command(
@@ -95,6 +96,7 @@ from prover.cli.arguments import Arguments
     help="The file with the sorrys whose statements --check FILE must have kept.",
 )
 @click.version_option(__version__, prog_name="prove")
+@decoder_options
 def main(**given: Any) -> NoReturn:
     """Prove the `sorry`s of Lean 4 files.
 

@@ -73,6 +73,11 @@ class Learner(Protocol):
         ...
 
 
+def batch_size(generator: TacticGenerator) -> int:
+    """Return how many queries a generator likes to be asked at once; 1 unless it says otherwise."""
+    return int(getattr(generator, "batch", 1))
+
+
 def content_hash(generator: TacticGenerator) -> str:
     """Return the hash of a generator's code and settings, 16 hex digits; of one without any, its name."""
     return str(getattr(generator, "content_hash", generator.name))

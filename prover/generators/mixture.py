@@ -7,7 +7,16 @@ import hashlib
 import math
 from collections.abc import Sequence
 
-from prover.generators.base import Candidate, Learner, Query, Step, TacticGenerator, content_hash, memory_hash
+from prover.generators.base import (
+    Candidate,
+    Learner,
+    Query,
+    Step,
+    TacticGenerator,
+    batch_size,
+    content_hash,
+    memory_hash,
+)
 
 #: Candidates a state, at most.
 WIDTH = 96
@@ -35,6 +44,11 @@ class Mixture:
     @property
     def name(self) -> str:
         return "+".join(generator.name for generator, _ in self._parts)
+
+    @property
+    def batch(self) -> int:
+        """The most that one of its parts likes to be asked at once."""
+        return max(batch_size(generator) for generator, _ in self._parts)
 
     @property
     def content_hash(self) -> str:
@@ -68,11 +82,12 @@ def mix(parts: Sequence[tuple[Sequence[Candidate], float]], width: int) -> list[
     for candidates, weight in parts:
         for candidate in candidates:
             found.setdefault(candidate.tactic, []).append(candidate.logprob + weight)
-    summed = [Candidate(tactic, min(0.0, _log_sum_exp(logs))) for tactic, logs in found.items()]
+    summed = [Candidate(tactic, min(0.0, log_sum_exp(logs))) for tactic, logs in found.items()]
     return sorted(summed, key=lambda candidate: -candidate.logprob)[:width]
 
 
-def _log_sum_exp(logs: Sequence[float]) -> float:
+def log_sum_exp(logs: Sequence[float]) -> float:
+    """The logarithm of the sum of the exponentials; at least one, and finite."""
     top = max(logs)
     return top + math.log(math.fsum(math.exp(log - top) for log in logs))
 

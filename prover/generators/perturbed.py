@@ -11,7 +11,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import replace
 
-from prover.generators.base import Candidate, Query, TacticGenerator
+from prover.generators.base import Candidate, Query, TacticGenerator, batch_size
 
 
 class Perturbed:
@@ -20,6 +20,7 @@ class Perturbed:
     def __init__(self, generator: TacticGenerator) -> None:
         self._generator = generator
         self.name = generator.name
+        self.batch = batch_size(generator)
 
     async def generate(self, queries: Sequence[Query]) -> list[list[Candidate]]:
         """Return each query's candidates in the order of the perturbed log-probabilities, normalised anew."""

@@ -121,7 +121,8 @@ class SearchTree:
 
     def score(self, parent: Node, logprob: float) -> float:
         """The priority of a child by a tactic of this log-probability."""
-        return (parent.logprob + logprob) / (parent.depth + 1) ** self.length_exponent
+        total = parent.logprob + logprob
+        return total / math.pow(parent.depth + 1, self.length_exponent)
 
     def path(self, node: Node) -> list[tuple[Goals, str]]:
         """Return the goals and tactics that lead from the root to the node."""

@@ -1,0 +1,114 @@
+"""Which tactic generator: by its name, made with what it needs of a running Lean."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING
+
+from prover.decoder.options import SHIPPED, DecoderOptions
+from prover.errors import InputError
+from prover.generators.base import TacticGenerator
+from prover.generators.portfolio import Portfolio
+from prover.lean.pool import LeanPool
+from prover.premises import PremiseCorpus, Report, library_corpus
+
+if TYPE_CHECKING:
+    from prover.generators.experience import Experience
+
+#: What there is; ``a+b`` is a mixture of ``a`` and ``b``.
+PARTS = ("portfolio", "knn", "decoder")
+#: What a part counts in a mixture, before the weights are normalised (docs/log.md says how it was found).
+WEIGHTS = {"portfolio": 1.0, "knn": 1.0, "decoder": 1.0}
+
+
+def check_generator(name: str) -> None:
+    """Look whether there is a generator of this name, before anything is started.
+
+    Raises:
+        InputError: there is none.
+    """
+    parts = name.split("+")
+    if not set(parts) <= set(PARTS) or len(set(parts)) < len(parts):
+        raise InputError(
+            f"there is no generator {name!r}: choose {', '.join(PARTS)}, or several with + between them"
+        )
+
+
+def learns(name: str) -> bool:
+    """Say whether a generator can be taught proofs."""
+    return "knn" in name.split("+")
+
+
+def needs_corpus(name: str, decoder: DecoderOptions = SHIPPED) -> bool:
+    """Say whether a generator is made from the library's premises, which are then to be loaded first.
+
+    Raises:
+        InputError: the decoder's model cannot be found, or knows no such prompt.
+    """
+    parts = name.split("+")
+    if "knn" in parts:
+        return True
+    if "decoder" not in parts:
+        return False
+    from prover.decoder.loading import shows_context
+
+    return shows_context(decoder)
+
+
+@asynccontextmanager
+async def generator_by_name(
+    name: str, pool: LeanPool, report: Report, decoder: DecoderOptions = SHIPPED
+) -> AsyncIterator[TacticGenerator]:
+    """Make a generator, and at the end give back what it holds.
+
+    For one that knows the library, the library is read first (once).
+
+    Raises:
+        InputError: there is no such generator or model, or the cached library is damaged.
+        LeanUnavailable: Lean cannot be started, or fails while it lists the library.
+        ModelUnavailable: the decoder's model cannot be run.
+    """
+    check_generator(name)
+    corpus = await library_corpus(pool, report) if needs_corpus(name, decoder) else None
+    async with AsyncExitStack() as holding:
+        parts: dict[str, TacticGenerator] = {}
+        for part in name.split("+"):
+            if part == "decoder":
+                from prover.decoder.loading import opened_decoder
+
+                report("Loading the decoder", 0, 0)
+                parts[part] = await holding.enter_async_context(opened_decoder(decoder, corpus))
+            else:
+                parts[part] = make_baseline(part, corpus)
+        yield mixture_of(parts)
+
+
+def make_baseline(
+    name: str, corpus: PremiseCorpus | None = None, experience: Experience | None = None
+) -> TacticGenerator:
+    """Return ``portfolio`` or ``knn``.
+
+    Args:
+        corpus: the library's premises, for ``knn``.
+        experience: what ``knn`` begins with; None: nothing.
+
+    Raises:
+        InputError: it needs premises and got none.
+    """
+    if name == "portfolio":
+        return Portfolio()
+    if corpus is None:
+        raise InputError(f"the generator {name!r} needs the library's premises: read them first, once")
+    from prover.generators.knn import KNN
+
+    return KNN(corpus, experience)
+
+
+def mixture_of(parts: dict[str, TacticGenerator]) -> TacticGenerator:
+    """Return the one part, or the mixture of several."""
+    if len(parts) == 1:
+        return next(iter(parts.values()))
+    from prover.generators.mixture import Mixture
+
+    return Mixture([(part, WEIGHTS[name]) for name, part in parts.items()])

@@ -1,0 +1,70 @@
+"""The command line options that choose a decoder, the same wherever there is one."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from prover.decoder.completion import Decoding
+from prover.decoder.options import SHIPPED, DecoderOptions
+
+_OPTIONS = (
+    click.option(
+        "--model",
+        default="",
+        metavar="MODEL",
+        help="Decoder: a checkpoint's folder, a hub id, or a server's http://…/v1 (default: our own).",
+    ),
+    click.option(
+        "--prompt",
+        default="",
+        metavar="FORM",
+        help="Decoder: goal, history, context, whole, or a template's name (default: as it was trained).",
+    ),
+    click.option(
+        "--samples",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Decoder: tactics drawn at a state (default: 16, or what the prompt's template says).",
+    ),
+    click.option(
+        "--decoding",
+        type=click.Choice([d.value for d in Decoding]),
+        help="Decoder: how they are drawn (default: by beam, or what the template says).",
+    ),
+    click.option(
+        "--temperature",
+        type=click.FloatRange(min=0, min_open=True),
+        metavar="T",
+        help="Decoder: of the samples (default: 1, or what the template says).",
+    ),
+    click.option("--device", default="", metavar="DEVICE", help="Decoder: cpu, cuda ... (default: a GPU)."),
+    click.option(
+        "--dtype", default="", metavar="TYPE", help="Decoder: float32, bfloat16 (default: the faster)."
+    ),
+    click.option(
+        "--engine",
+        type=click.Choice(["transformers", "vllm"]),
+        default=SHIPPED.engine,
+        show_default=True,
+        help="Decoder: what runs a model that is no server's.",
+    ),
+)
+_NAMES = ("model", "prompt", "samples", "decoding", "temperature", "device", "dtype", "engine")
+
+
+def decoder_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the decoder's options; it gets them as one ``decoder``."""
+
+    @functools.wraps(command)
+    def gathered(*args: Any, **given: Any) -> Any:
+        chosen = {name: given.pop(name) for name in _NAMES}
+        chosen["decoding"] = chosen["decoding"] and Decoding(chosen["decoding"])
+        return command(*args, decoder=DecoderOptions(**chosen), **given)
+
+    for option in reversed(_OPTIONS):
+        gathered = option(gathered)
+    return gathered

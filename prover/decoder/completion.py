@@ -1,0 +1,101 @@
+"""What a backend is: it continues prompts, and says how probable each continuation is.
+
+Backends know nothing of Lean or of proofs; what a prompt looks like is decided above them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+#: Token ids of our own tokenizer, or text for a model that brings its own.
+Prompt = tuple[int, ...] | str
+
+
+class Decoding(StrEnum):
+    """How continuations are drawn."""
+
+    SAMPLE = "sample"
+    BEAM = "beam"
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How many continuations are drawn from a prompt, and how."""
+
+    #: Continuations a prompt (samples, or the width of the beam).
+    n: int = 16
+    decoding: Decoding = Decoding.SAMPLE
+    #: Of the distribution that is sampled from; log-probabilities are always those at temperature 1.
+    temperature: float = 1.0
+    #: Tokens of a continuation, at most, its end included.
+    max_tokens: int = 96
+    #: Texts that end a continuation and are not part of it (for models without an end token of their own).
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """A continuation, without the token that ended it."""
+
+    text: str
+    #: Natural log-probability of all its tokens given the prompt, the end token included, at temperature 1.
+    logprob: float
+    #: Tokens that were generated, the end included.
+    tokens: int
+    #: It ended by itself, rather than by the limit on its length.
+    finished: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a backend has worked since it was made."""
+
+    #: Prompts answered, and batches they came in.
+    prompts: int = 0
+    batches: int = 0
+    #: Tokens of prompts that the model ran over, and those that were found in the cache instead.
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    generated_tokens: int = 0
+    #: Seconds on the clock while a batch was under way.
+    seconds: float = 0.0
+
+
+class Backend(Protocol):
+    """Continues prompts."""
+
+    @property
+    def name(self) -> str:
+        """What people call the model."""
+        ...
+
+    @property
+    def content_hash(self) -> str:
+        """16 hex digits that stand for the model's weights, or for its name where they are out of reach."""
+        ...
+
+    @property
+    def usage(self) -> Usage: ...
+
+    async def complete(
+        self, prompts: Sequence[Prompt], sampling: Sampling, seeds: Sequence[int]
+    ) -> list[list[Completion]]:
+        """Return up to ``sampling.n`` continuations of each prompt, the most probable first.
+
+        The same prompt with the same seed has the same answer, whatever else is in the batch (a server
+        may not keep this). Samples may repeat each other.
+
+        Args:
+            seeds: one a prompt.
+
+        Raises:
+            ModelUnavailable: the model cannot be run, or its server does not answer.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Give back what it holds."""
+        ...

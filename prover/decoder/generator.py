@@ -1,0 +1,58 @@
+"""The decoder as a tactic generator: what a model says at a state, as candidates for the search."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+from prover.decoder.completion import Backend, Completion, Sampling
+from prover.decoder.writers import Writer
+from prover.generators.base import Candidate, Query
+from prover.generators.mixture import log_sum_exp
+
+
+class Decoder:
+    """A language model that proposes one tactic at a time.
+
+    Queries of one call, and of calls that are under way at the same time, share the model's batches.
+    """
+
+    name = "decoder"
+
+    def __init__(self, backend: Backend, writer: Writer, sampling: Sampling, batch: int = 1) -> None:
+        """Make a generator.
+
+        Args:
+            batch: queries that a search should bring together.
+        """
+        self.backend = backend
+        self.batch = batch
+        self._writer = writer
+        self._sampling = sampling
+
+    @property
+    def content_hash(self) -> str:
+        """16 hex digits: of the model, its prompts and how it is sampled."""
+        parts = (self.backend.content_hash, self._writer.content_hash, self._sampling)
+        return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+
+    async def generate(self, queries: Sequence[Query]) -> list[list[Candidate]]:
+        prompts = [self._writer.prompt(query) for query in queries]
+        seeds = [query.seed for query in queries]
+        answers = await self.backend.complete(prompts, self._sampling, seeds)
+        return [candidates(answer, self._writer) for answer in answers]
+
+
+def candidates(completions: Sequence[Completion], writer: Writer) -> list[Candidate]:
+    """The tactics of the answers that came to an end, each once, the most probable first.
+
+    Equal texts are the same sample drawn again, and count once. Different texts that come to the same tactic
+    are different ways to say it: their probabilities add up.
+    """
+    texts = {c.text: c.logprob for c in sorted(completions, key=lambda c: c.logprob) if c.finished}
+    said: dict[str, list[float]] = {}
+    for text, logprob in texts.items():
+        if tactic := writer.tactic(text):
+            said.setdefault(tactic, []).append(logprob)
+    found = [Candidate(tactic, min(0.0, log_sum_exp(logs))) for tactic, logs in said.items()]
+    return sorted(found, key=lambda candidate: -candidate.logprob)

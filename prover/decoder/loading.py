@@ -1,0 +1,205 @@
+"""From what a person chose to a decoder that can be asked: the model, its prompts, its engine."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prover.decoder.completion import Backend, Decoding, Sampling
+from prover.decoder.generator import Decoder
+from prover.decoder.options import SAMPLES, DecoderOptions
+from prover.decoder.prompts import PromptForm
+from prover.decoder.templates import Template, template_for
+from prover.decoder.whole import own_tactics_of
+from prover.decoder.whole_proofs import WholeProofs
+from prover.decoder.writers import OwnWriter, Retriever, TemplateWriter, Writer, no_context
+from prover.errors import InputError
+from prover.generators.base import Query, TacticGenerator
+
+if TYPE_CHECKING:
+    from prover.decoder.checkpoint import LoadedModel
+    from prover.premises import PremiseCorpus
+
+#: The checkpoint that comes with the package.
+SHIPPED_CHECKPOINT = Path(__file__).parent / "checkpoint"
+#: Declarations that a context prompt shows.
+CONTEXT = 8
+#: Tokens of a tactic and of a whole proof, at most.
+TACTIC_TOKENS, PROOF_TOKENS = 96, 512
+#: Tokens of a prompt and its answer on a server that does not say how many it takes.
+SERVER_CONTEXT = 4096
+#: States that a search asks about at once.
+BATCH = 4
+#: What a checkpoint of ours is known by.
+RECIPE = "training.json"
+
+
+@dataclass(frozen=True, slots=True)
+class _Prompting:
+    """How a model is asked: by a form of our own, or by a template."""
+
+    form: PromptForm
+    template: Template | None
+    sampling: Sampling
+
+
+def shows_context(options: DecoderOptions) -> bool:
+    """Say whether the prompts show accessible declarations, which are then to be known.
+
+    Raises:
+        InputError: there is no such model or prompt.
+    """
+    return _prompting(options).form is PromptForm.CONTEXT
+
+
+@asynccontextmanager
+async def opened_decoder(
+    options: DecoderOptions, corpus: PremiseCorpus | None
+) -> AsyncIterator[TacticGenerator]:
+    """Load a model, and give back its memory at the end.
+
+    Args:
+        corpus: the library's declarations, where :func:`shows_context`.
+
+    Raises:
+        InputError: there is no such model or prompt, or they do not fit each other.
+        ModelUnavailable: it cannot be run, or its server does not answer.
+    """
+    prompting = _prompting(options)
+    retrieve = _retriever(corpus) if prompting.form is PromptForm.CONTEXT else no_context
+    backend, writer = await _engine(options, prompting, retrieve)
+    try:
+        yield _generator(prompting, backend, writer)
+    finally:
+        await backend.close()
+
+
+# --- prompts ----------------------------------------------------------------------------------------
+
+
+def _prompting(options: DecoderOptions) -> _Prompting:
+    """What was asked for; else what our checkpoint was trained on; else the template known for the model."""
+    name = options.prompt or str(recipe_of(options.model).get("form", ""))
+    if name in list(PromptForm):
+        form = PromptForm(name)
+        usual = Sampling(SAMPLES, Decoding.BEAM, max_tokens=_answer_tokens(form))
+        if form is PromptForm.WHOLE:
+            usual = replace(usual, decoding=Decoding.SAMPLE)
+        return _Prompting(form, None, _chosen(options, usual))
+    template = template_for(name or options.model)
+    return _Prompting(template.form, template, _chosen(options, template.sampling))
+
+
+def _answer_tokens(form: PromptForm) -> int:
+    return PROOF_TOKENS if form is PromptForm.WHOLE else TACTIC_TOKENS
+
+
+def _chosen(options: DecoderOptions, usual: Sampling) -> Sampling:
+    return replace(
+        usual,
+        n=options.samples or usual.n,
+        decoding=options.decoding or usual.decoding,
+        temperature=options.temperature or usual.temperature,
+    )
+
+
+def recipe_of(model: str) -> dict[str, Any]:
+    """What our training wrote down beside a checkpoint; nothing for other models.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    path = (Path(model) if model else SHIPPED_CHECKPOINT) / RECIPE
+    try:
+        recipe: dict[str, Any] = json.loads(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path} cannot be read ({error}): train the model again, or name another"
+        ) from error
+    return recipe
+
+
+def _retriever(corpus: PremiseCorpus | None) -> Retriever:
+    from prover.decoder.context import ContextIndex
+
+    if corpus is None:
+        raise InputError("this decoder's prompts show the library's declarations: read them first, once")
+    index = ContextIndex(corpus.premises)
+
+    def near(query: Query) -> Sequence[str]:
+        goal = query.state.goals[0].pretty
+        return index.near(goal, query.scope.modules, CONTEXT, query.scope.own)
+
+    return near
+
+
+# --- engines ----------------------------------------------------------------------------------------
+
+
+async def _engine(
+    options: DecoderOptions, prompting: _Prompting, retrieve: Retriever
+) -> tuple[Backend, Writer]:
+    """The backend, and who writes its prompts."""
+    if options.model.startswith(("http://", "https://")):
+        from prover.decoder.openai_backend import OpenAIBackend
+
+        template = _for_text(options, prompting)
+        server = await OpenAIBackend.connect(options.model)
+        budget = (server.max_context or SERVER_CONTEXT) - prompting.sampling.max_tokens
+        return server, TemplateWriter(template, budget, _about, retrieve)
+    model = options.model or str(SHIPPED_CHECKPOINT)
+    if options.engine == "vllm":
+        from prover.decoder.vllm_backend import VllmBackend
+
+        template = _for_text(options, prompting)
+        vllm = VllmBackend(model)
+        budget = vllm.max_context - prompting.sampling.max_tokens
+        return vllm, TemplateWriter(template, budget, _about, retrieve)
+    from prover.decoder.checkpoint import load_checkpoint
+    from prover.decoder.transformers_backend import TransformersBackend
+
+    loaded = await asyncio.to_thread(load_checkpoint, model, options.device or None, options.dtype or None)
+    return TransformersBackend(loaded), _in_process(options, prompting, retrieve, loaded)
+
+
+def _in_process(
+    options: DecoderOptions, prompting: _Prompting, retrieve: Retriever, loaded: LoadedModel
+) -> Writer:
+    budget = loaded.max_context - prompting.sampling.max_tokens
+    if prompting.template is not None:
+        return TemplateWriter(prompting.template, budget, loaded.count, retrieve)
+    if loaded.codec is None:
+        raise InputError(
+            f"{options.model}: its tokenizer doesn't know the marks of the prompt {prompting.form.value!r}: "
+            "give the template it was trained with (--prompt), or fine-tune it with `prover train --from`"
+        )
+    return OwnWriter(loaded.codec, prompting.form, budget, retrieve)
+
+
+def _for_text(options: DecoderOptions, prompting: _Prompting) -> Template:
+    """The template of a model that is asked in text."""
+    if prompting.template is None:
+        raise InputError(
+            f"{options.model or 'the shipped model'} is asked in text there: name the template that it was "
+            "trained with (--prompt), or run it in process"
+        )
+    return prompting.template
+
+
+def _about(text: str) -> int:
+    """Tokens of a text for a tokenizer that is out of reach: rather too many."""
+    return len(text) // 2 + 1
+
+
+def _generator(prompting: _Prompting, backend: Backend, writer: Writer) -> TacticGenerator:
+    if prompting.form is not PromptForm.WHOLE:
+        return Decoder(backend, writer, prompting.sampling, BATCH)
+    split = prompting.template.tactics_of if prompting.template else own_tactics_of
+    return WholeProofs(backend, writer, prompting.sampling, split)

@@ -1,0 +1,325 @@
+"""The backend in process: a model of transformers with a decode loop of its own.
+
+What ``generate`` of transformers lacks is needed here: the same answer to the same prompt and seed whatever
+else is in the batch, exact log-probabilities at temperature 1, and prompts that share beginnings over time.
+The first holds in float32; in half precision a batch's shape shows in the digits that are left, and samples
+that were close calls fall out differently.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from prover.decoder.batching import Batcher
+from prover.decoder.branches import Branches, check_attention, start
+from prover.decoder.checkpoint import LoadedModel, end_ids
+from prover.decoder.completion import Completion, Decoding, Prompt, Sampling, Usage
+from prover.decoder.drawing import Beam, Continuation, Drawing, Limits, Noise, Sampler, draw
+from prover.decoder.prefix_cache import Ids, PrefixCache
+from prover.decoder.vocabulary import ForeignVocabulary, OwnVocabulary, Vocabulary
+from prover.errors import InputError, ModelUnavailable
+
+MIB = 1024**2
+
+
+@dataclass(frozen=True, slots=True)
+class _Draw:
+    """Continuations wanted of a prompt."""
+
+    prompt: Ids
+    sampling: Sampling
+    seed: int
+
+    @property
+    def tokens(self) -> int:
+        """At most."""
+        return len(self.prompt) + self.sampling.n * self.sampling.max_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class _Score:
+    """Log-probabilities wanted of texts after a prompt, their ends included."""
+
+    prompt: Ids
+    texts: tuple[Ids, ...]
+
+    @property
+    def tokens(self) -> int:
+        return len(self.prompt) + sum(map(len, self.texts))
+
+
+_Job = _Draw | _Score
+_Answer = list[Completion] | list[float]
+
+
+class TransformersBackend:
+    """Continues prompts with a loaded model; to be closed.
+
+    Prompts of concurrent calls go through the model together. Own prompts are token ids, and marks are never
+    drawn but <END>, and <TACTIC> after a prompt that holds <PROOF>; a model with a tokenizer of its own is
+    asked in text.
+    """
+
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        batch_prompts: int = 64,
+        batch_tokens: int = 65_536,
+        cache_bytes: int = 512 * MIB,
+    ) -> None:
+        """Take a model over.
+
+        Args:
+            batch_prompts: prompts in a batch, at most.
+            batch_tokens: tokens of prompts and continuations in a batch, were all as long as they may be.
+            cache_bytes: keys and values of earlier prompts that are kept; 0 keeps none.
+
+        Raises:
+            InputError: it is a kind of model that this backend cannot decode.
+        """
+        check_attention(loaded.model)
+        self._loaded = loaded
+        self._model = loaded.model
+        self._vocabulary = _vocabulary(loaded)
+        self._forbidden = lru_cache(4)(partial(_all_but, loaded=loaded))
+        self._batch_tokens = batch_tokens
+        self._cache = PrefixCache(cache_bytes)
+        self._usage = Usage()
+        self._closing = threading.Event()
+        self._batcher: Batcher[_Job, _Answer] = Batcher(self._work, batch_prompts)
+
+    @property
+    def name(self) -> str:
+        return self._loaded.name
+
+    @property
+    def content_hash(self) -> str:
+        return self._loaded.content_hash
+
+    @property
+    def usage(self) -> Usage:
+        return self._usage
+
+    async def complete(
+        self, prompts: Sequence[Prompt], sampling: Sampling, seeds: Sequence[int]
+    ) -> list[list[Completion]]:
+        """See :class:`Backend`.
+
+        Raises:
+            InputError: a prompt leaves no room for a continuation.
+            ModelUnavailable: memory does not suffice, or the backend is closed.
+        """
+        _check_sampling(sampling)
+        jobs = [
+            self._draw(self._checked(prompt), sampling, seed)
+            for prompt, seed in zip(prompts, seeds, strict=True)
+        ]
+        return cast(list[list[Completion]], await self._batcher.submit(jobs))
+
+    async def score(self, prompts: Sequence[Prompt], texts: Sequence[Sequence[str]]) -> list[list[float]]:
+        """The natural log-probability, at temperature 1, of each text after its prompt, the end included.
+
+        A text that can be cut into tokens in several ways is scored in the way of the tokenizer.
+
+        Args:
+            texts: some for each prompt.
+
+        Raises:
+            InputError: a prompt with one of its texts is longer than the model's context.
+            ModelUnavailable: memory does not suffice, or the backend is closed.
+        """
+        jobs = [self._score(self._checked(prompt), own) for prompt, own in zip(prompts, texts, strict=True)]
+        return cast(list[list[float]], await self._batcher.submit(jobs))
+
+    async def close(self) -> None:
+        """Stop the batch that is worked on at its next token, and forget the cache."""
+        self._closing.set()
+        await self._batcher.close()
+        self._cache.clear()
+
+    # --- the jobs ---------------------------------------------------------------------------------
+
+    def _checked(self, prompt: Prompt) -> Ids:
+        ids = self._vocabulary.prompt(prompt)
+        if not ids:
+            raise ValueError("an empty prompt")
+        if len(ids) >= (most := self._loaded.max_context):
+            raise InputError(f"A prompt has {len(ids)} tokens, and {self.name} takes {most} with its answer.")
+        return ids
+
+    def _draw(self, prompt: Ids, sampling: Sampling, seed: int) -> _Draw:
+        room = self._loaded.max_context - len(prompt)
+        return _Draw(prompt, replace(sampling, max_tokens=min(sampling.max_tokens, room)), seed)
+
+    def _score(self, prompt: Ids, texts: Sequence[str]) -> _Score:
+        end = tuple(self._vocabulary.ends)[:1]
+        ids = tuple((*self._vocabulary.continuation(text), *end) for text in texts)
+        # The last token is predicted, and need not be run.
+        longest, most = len(prompt) + max(map(len, ids), default=0) - 1, self._loaded.max_context
+        if longest > most:
+            raise InputError(f"A prompt and its text have {longest} tokens, and {self.name} takes {most}.")
+        return _Score(prompt, ids)
+
+    # --- in the thread ----------------------------------------------------------------------------
+
+    def _work(self, jobs: Sequence[_Job]) -> list[_Answer]:
+        """Answer jobs in order, in batches of about the same length."""
+        answers: dict[int, _Answer] = {}
+        for batch in self._batches(jobs):
+            answers |= zip(batch, self._answer([jobs[place] for place in batch]), strict=True)
+        return [answers[place] for place in range(len(jobs))]
+
+    def _batches(self, jobs: Sequence[_Job]) -> Iterator[list[int]]:
+        """The places of jobs that go together: of one kind, and no more tokens than allowed when padded."""
+        batch: list[int] = []
+        for place in sorted(range(len(jobs)), key=lambda place: _likeness(jobs[place])):
+            job = jobs[place]
+            mixed = batch and type(jobs[batch[0]]) is not type(job)
+            if batch and (mixed or (len(batch) + 1) * job.tokens > self._batch_tokens):
+                yield batch
+                batch = []
+            batch.append(place)
+        if batch:
+            yield batch
+
+    def _answer(self, jobs: Sequence[_Job]) -> list[_Answer]:
+        """Answer a batch; where memory does not suffice, first without the cache, and then by halves."""
+        try:
+            return self._run(jobs)
+        except RuntimeError as error:
+            if not _is_memory(error):
+                raise
+            reason = str(error).splitlines()[0]
+        # Out of the handler, where the error would hold on to the tensors.
+        cached = self._cache.clear()
+        if self._model.device.type == "cuda":
+            torch.cuda.empty_cache()
+        if cached:
+            return self._answer(jobs)
+        if len(jobs) == 1:
+            raise ModelUnavailable(
+                f"Memory does not suffice for {jobs[0].tokens} tokens at once with {self.name}: ask for "
+                f"fewer or shorter samples, or use a smaller model ({reason})."
+            )
+        half = len(jobs) // 2
+        self._batch_tokens = half * max(job.tokens for job in jobs)
+        return [*self._answer(jobs[:half]), *self._answer(jobs[half:])]
+
+    @torch.inference_mode()
+    def _run(self, jobs: Sequence[_Job]) -> list[_Answer]:
+        began = time.monotonic()
+        prefixes = [self._cache.longest(job.prompt) for job in jobs]
+        branches, logits, layers = start(self._model, [job.prompt for job in jobs], prefixes)
+        for job, own in zip(jobs, layers, strict=True):
+            self._cache.keep(job.prompt, own)
+        answers, generated = self._finish(jobs, branches, logits)
+        cached, old = sum(prefix.length for prefix in prefixes), self._usage
+        self._usage = Usage(
+            prompts=old.prompts + len(jobs),
+            batches=old.batches + 1,
+            prompt_tokens=old.prompt_tokens + sum(len(job.prompt) for job in jobs) - cached,
+            cached_tokens=old.cached_tokens + cached,
+            generated_tokens=old.generated_tokens + generated,
+            seconds=old.seconds + time.monotonic() - began,
+        )
+        return answers
+
+    def _finish(self, jobs: Sequence[_Job], branches: Branches, logits: Tensor) -> tuple[list[_Answer], int]:
+        """The answers, and how many tokens were generated for them."""
+        draws = [job for job in jobs if isinstance(job, _Draw)]
+        if not draws:
+            return self._scores([job for job in jobs if isinstance(job, _Score)], branches, logits), 0
+        drawings = [self._drawing(job) for job in draws]
+        draw(branches, logits, drawings, self._check_open)
+        answers = [[self._completion(it) for it in drawing.drawn()] for drawing in drawings]
+        return [*answers], sum(it.tokens for answer in answers for it in answer)
+
+    def _scores(self, jobs: Sequence[_Score], branches: Branches, logits: Tensor) -> list[_Answer]:
+        # What a text's last token would be followed by is of no interest.
+        given = [[text[:-1] for text in job.texts if len(text) > 1] for job in jobs]
+        after = branches.read(given) if any(given) else logits[:, None]
+        return [_sums(job.texts, logits[row], after[row]) for row, job in enumerate(jobs)]
+
+    def _check_open(self) -> None:
+        if self._closing.is_set():
+            raise ModelUnavailable("The model was closed.")
+
+    def _drawing(self, job: _Draw) -> Drawing:
+        sampling = job.sampling
+        limits = Limits(
+            n=sampling.n,
+            max_tokens=sampling.max_tokens,
+            forbidden=self._forbidden(self._vocabulary.drawable(job.prompt)),
+            ending=_Ending(self._vocabulary, sampling.stop),
+        )
+        if sampling.decoding is Decoding.BEAM:
+            return Beam(limits)
+        return Sampler(limits, sampling.temperature, Noise(job.seed, job.prompt, self._model.device))
+
+    def _completion(self, drawn: Continuation) -> Completion:
+        text = self._vocabulary.text(drawn.ids) if drawn.text is None else drawn.text
+        return Completion(text, drawn.logprob, len(drawn.ids), drawn.text is not None)
+
+
+def _likeness(job: _Job) -> tuple[bool, int]:
+    return isinstance(job, _Score), job.tokens
+
+
+def _vocabulary(loaded: LoadedModel) -> Vocabulary:
+    if loaded.codec is not None:
+        return OwnVocabulary(loaded.codec)
+    return ForeignVocabulary(loaded.tokenizer, end_ids(loaded))
+
+
+def _all_but(drawable: frozenset[int], loaded: LoadedModel) -> Tensor:
+    """(V,), true for the tokens that are not drawn; there may be rows that are no tokens at all."""
+    size = int(loaded.model.config.get_text_config().vocab_size)
+    mask = torch.ones(size, dtype=torch.bool)
+    mask[[token for token in drawable if token < size]] = False
+    return mask.to(loaded.model.device)
+
+
+def _sums(texts: Sequence[Ids], first: Tensor, after: Tensor) -> list[float]:
+    """The log-probability of each text, from the logits (V,) of its first token and (Q, V) of the rest."""
+    sums, place = [], 0
+    for text in texts:
+        logits = torch.cat([first[None], after[place : place + len(text) - 1]])
+        logprobs = logits.float().log_softmax(dim=-1)
+        sums.append(sum(logprobs[range(len(text)), text].tolist()))
+        place += len(text) - 1
+    return sums
+
+
+def _check_sampling(sampling: Sampling) -> None:
+    if sampling.n < 1 or sampling.max_tokens < 1 or sampling.temperature < 0.0:
+        raise ValueError(f"nothing can be drawn with {sampling}")
+
+
+def _is_memory(error: RuntimeError) -> bool:
+    """Whether memory did not suffice; on a CPU, torch says so in words alone."""
+    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
+
+
+class _Ending:
+    """The text of ids that end with an end token, or that hold a text to stop at."""
+
+    def __init__(self, vocabulary: Vocabulary, stop: Sequence[str]) -> None:
+        self._vocabulary = vocabulary
+        self._stop = stop
+
+    def __call__(self, ids: Ids) -> str | None:
+        if ids[-1] in self._vocabulary.ends:
+            return self._vocabulary.text(ids[:-1])
+        if not self._stop:
+            return None
+        text = self._vocabulary.text(ids)
+        places = [place for place in (text.find(stop) for stop in self._stop) if place >= 0]
+        return text[: min(places)] if places else None
