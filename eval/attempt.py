@@ -15,13 +15,12 @@ from eval.benchmarks.base import Problem
 from eval.checking import Checker
 from eval.lessons import Lesson, lesson_of
 from eval.provenance import git_commit, machine
-from eval.records import Record, Status, Step
-from eval.store import Tree
+from eval.records import Attempted, Record, Status, Step
+from prover.choosing import check_generator, generator_by_name, needs_corpus
+from prover.decoder.options import SHIPPED, DecoderOptions
 from prover.environment import ANY_SCOPE, Scope
 from prover.errors import InputError, LeanUnavailable
-from prover.generators import check_generator, needs_corpus
 from prover.generators.base import Learner, content_hash, memory_hash
-from prover.generators.loading import load_generator
 from prover.generators.perturbed import Perturbed
 from prover.lean.messages import InfoRequest
 from prover.lean.pool import LeanPool
@@ -34,15 +33,9 @@ from prover.search.best_first import Budget, Counts, SearchResult, SearchStatus,
 
 #: An attempt that ended by an infrastructure failure is made so often before the failure is its outcome.
 TRIES = 3
+#: Proofs of one theorem that are checked, at most, where all are asked for.
+MOST_PROOFS = 8
 _INFO_SECONDS = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class Attempted:
-    """What is written down about an attempt, and the search's tree if there was a search."""
-
-    record: Record
-    tree: Tree | None
 
 
 @dataclass(slots=True)
@@ -81,6 +74,8 @@ class Bench:
         spares: int = 1,
         lessons: Sequence[Lesson] = (),
         report: Report = lambda text, done, total: None,
+        decoder: DecoderOptions = SHIPPED,
+        find_all: bool = False,
     ) -> None:
         """Make a bench; nothing starts before ``async with``.
 
@@ -90,6 +85,8 @@ class Bench:
             spares: Lean processes kept warm beside those of the workers and the one that checks.
             lessons: what the generator is taught before the first attempt.
             report: told what takes long before the first attempt.
+            decoder: which model proposes tactics, where the generator has a decoder in it.
+            find_all: let a search go on after its first proof, and have the next few checked as well.
         """
         self._pool = LeanPool(command, workers + 1, spares)  # one of them checks
         self._checker = Checker(self._pool)
@@ -97,6 +94,8 @@ class Bench:
         self._budget = budget
         self._lessons = lessons
         self._report = report
+        self._decoder = decoder
+        self._find_all = find_all
         self.workers = workers
         self.lean = command.description
 
@@ -108,9 +107,12 @@ class Bench:
             LeanUnavailable: Lean cannot be started.
         """
         check_generator(self._name)
+        self._knows_library = needs_corpus(self._name, self._decoder)
         async with AsyncExitStack() as opening:
             await opening.enter_async_context(self._pool)
-            self._learner = await load_generator(self._name, self._pool, self._report)
+            self._learner = await opening.enter_async_context(
+                generator_by_name(self._name, self._pool, self._report, self._decoder)
+            )
             self._generator = Perturbed(self._learner)  # so that each seed is another search
             self._teach(self._lessons)
             self.model_hash = content_hash(self._learner)
@@ -167,7 +169,7 @@ class Bench:
             record = _timed(done.record, clock)
             if record.status is not Status.INFRASTRUCTURE:
                 break
-        return Attempted(record, done.tree)
+        return replace(done, record=record)
 
     async def _try(self, problem: Problem, blank: Record, clock: _Clock) -> Attempted:
         async with open_request(self._pool, problem.request()) as file:
@@ -180,13 +182,18 @@ class Bench:
                 statement=problem.statement,
                 seed=blank.seed,
                 scope=scope,
+                find_all=self._find_all,
             )
             record = _searched(blank, result, file.crashes)
+            others: list[tuple[Step, ...]] = []
             async with clock.checking():
-                script = await write_down(dojo, result.proof) if result.proof else None
-                if script is not None:
-                    record = await self._judged(record, problem, script)
-        return Attempted(record, result.tree.to_json())
+                for proof in result.proofs[:MOST_PROOFS]:
+                    judged = await self._judged(record, problem, await write_down(dojo, proof))
+                    if record.status is Status.PROVED:
+                        others += [judged.steps] if judged.status is Status.PROVED else []
+                    else:
+                        record = judged
+        return Attempted(record, result.tree.to_json(), result.proved_after, tuple(others))
 
     async def _enter(self, file: LeanFile, problem: Problem) -> tuple[LeanDojo, Scope]:
         """Return the environment of the file's only goal, and what its proof may use."""
@@ -194,7 +201,7 @@ class Bench:
         if goals != 1 or not file.sorries[0].is_prop:
             raise InputError(f"{problem.id}: its statement leaves {goals} goals instead of one proposition")
         dojo = LeanDojo(file, 0)
-        return dojo, await dojo.scope(problem.position) if needs_corpus(self._name) else ANY_SCOPE
+        return dojo, await dojo.scope(problem.position) if self._knows_library else ANY_SCOPE
 
     async def _judged(self, record: Record, problem: Problem, script: Script) -> Record:
         """Have the proof checked as a person would write it, and else as the search ran it."""

@@ -18,8 +18,8 @@ from typing import Any, Protocol, Self
 from eval.benchmarks.base import Problem
 from eval.provenance import git_commit
 from eval.ray_cluster import ActorLost, answer_of, kill, room_for, wait_for
-from eval.records import Record
-from eval.runner import Attempted, Bench
+from eval.records import Attempted, Record
+from eval.runner import Bench
 from prover.errors import InputError, LeanUnavailable, ProverError
 from prover.settings import GIB
 
@@ -179,7 +179,7 @@ class RayBench:
         self._proofs.append(record)
 
     def _give_up(self, problem: Problem, seed: int, loss: str) -> Attempted:
-        from eval.attempt import Attempted, blank_record
+        from eval.attempt import blank_record
 
         record = blank_record(problem, seed, self.lean, self.model_hash, self.memory_hash)
         reason = f"{TRIES} workers were lost over it; the last: {loss}"

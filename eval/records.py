@@ -114,6 +114,18 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
+class Attempted:
+    """What is written down about an attempt, and the search's tree if there was a search."""
+
+    record: Record
+    tree: Mapping[str, Any] | None
+    #: The first proof took so many tactics.
+    proved_after: int = 0
+    #: Other proofs that were accepted too; only where all were asked for.
+    others: tuple[tuple[Step, ...], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """The settings of a run: with the same plan, a run goes on where it was."""
 
@@ -134,6 +146,8 @@ class Plan:
     model_hash: str
     memory_hash: str
     lean: str
+    #: The decoder's model and settings, for people; "" without one. Absent in the first plans.
+    decoder: str = ""
     version: int = VERSION
 
     def to_json(self) -> dict[str, Any]:
@@ -147,6 +161,6 @@ class Plan:
             ValueError: it is not one, or of another version.
         """
         names = {field.name for field in fields(cls)}
-        if body.get("version") != VERSION or set(body) != names:
+        if body.get("version") != VERSION or set(body) | {"decoder"} != names:
             raise ValueError(f"not the plan of a run of version {VERSION}")
         return cls(**{**body, "seeds": tuple(body["seeds"])})

@@ -8,24 +8,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Protocol
 
 from eval.benchmarks.base import Problem
-from eval.records import Record, Status
-from eval.store import RunStore, Tree
-
-
-class Attempted(Protocol):
-    """What an attempt gives: what is written down about it, and its search tree if there was a search."""
-
-    @property
-    def record(self) -> Record: ...
-
-    @property
-    def tree(self) -> Tree | None: ...
+from eval.records import Attempted, Record, Status
+from eval.store import Key
 
 
 class Bench(Protocol):
@@ -46,6 +36,23 @@ class Bench(Protocol):
 
     def learn(self, record: Record) -> None:
         """Let the tactic generator learn from a proof."""
+        ...
+
+
+class Store(Protocol):
+    """Where attempts are written down."""
+
+    @property
+    def records(self) -> Mapping[Key, Record]:
+        """What is written down already, in the order of writing."""
+        ...
+
+    def keep(self, attempted: Attempted) -> None:
+        """Write an attempt down; when this returns it is on the disk.
+
+        Raises:
+            InputError: it cannot be written.
+        """
         ...
 
 
@@ -94,7 +101,7 @@ async def run(
     problems: Sequence[Problem],
     seeds: Sequence[int],
     bench: Bench,
-    store: RunStore,
+    store: Store,
     on_event: OnEvent,
     *,
     online: bool = False,
@@ -131,7 +138,7 @@ def jobs(problems: Iterable[Problem], seeds: Iterable[int]) -> list[Job]:
 @dataclass(frozen=True, slots=True)
 class _Loop:
     bench: Bench
-    store: RunStore
+    store: Store
     queue: JobQueue
     on_event: OnEvent
     online: bool
@@ -150,7 +157,7 @@ class _Loop:
 
     def keep(self, attempted: Attempted) -> None:
         """Write an attempt down and learn from it; nothing can come between, not even a cancellation."""
-        self.store.write(attempted.record, attempted.tree)
+        self.store.keep(attempted)
         if self.online:
             _learn(self.bench, attempted.record)
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from eval.records import Plan, Record
+from eval.records import Attempted, Plan, Record
 from prover.errors import InputError
 from prover.theorem_file import write_atomically
 
@@ -169,6 +169,10 @@ class RunStore:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._close()
+
+    def keep(self, attempted: Attempted) -> None:
+        """Append a finished attempt as :meth:`write` does; a run keeps its first proof alone."""
+        self.write(attempted.record, attempted.tree)
 
     def write(self, record: Record, tree: Tree | None) -> None:
         """Append a finished attempt; when this returns it is on the disk.

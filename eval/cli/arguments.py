@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from prover.decoder.options import DecoderOptions
+
 
 @dataclass(frozen=True, slots=True)
 class Arguments:
@@ -16,6 +18,7 @@ class Arguments:
     mathlib: Path | None
     only: tuple[str, ...]
     limit: int | None
+    sample: int | None
     out: Path
     generator: str
     online: bool
@@ -28,3 +31,4 @@ class Arguments:
     #: None: 1; over Ray as many as the cluster has room for.
     workers: int | None
     ray: str | None
+    decoder: DecoderOptions

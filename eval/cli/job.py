@@ -22,9 +22,10 @@ from eval.ray_cluster import connected
 from eval.records import Plan
 from eval.runner import run
 from eval.store import RunStore
+from prover.choosing import check_generator, learns
 from prover.cli.interrupt import run_interruptibly
+from prover.decoder.options import DecoderOptions
 from prover.errors import InputError
-from prover.generators import check_generator, learns
 from prover.search.best_first import Budget
 
 FINISHED, INTERRUPTED = 0, 130
@@ -41,7 +42,7 @@ def evaluate(given: Arguments) -> int:
     if (given.online or given.experience) and not learns(given.generator):
         raise InputError(f"{given.generator} does not learn: leave out --online and --experience")
     benchmark = load_benchmark(given.benchmark, given.statements, given.mathlib)
-    problems = chosen(benchmark.problems(Split(given.split)), given.only, given.limit)
+    problems = chosen(benchmark.problems(Split(given.split)), given.only, given.limit, given.sample)
     tally = Tally()
     with _cluster(given), Progress(tally) as progress:
         run_interruptibly(_evaluate(given, benchmark, problems, _bench(given, progress), progress))
@@ -74,7 +75,9 @@ def _conclude(tally: Tally) -> int:
 # --- what is to be done -----------------------------------------------------------------------------
 
 
-def chosen(problems: Sequence[Problem], only: Sequence[str], limit: int | None) -> list[Problem]:
+def chosen(
+    problems: Sequence[Problem], only: Sequence[str], limit: int | None, sample: int | None = None
+) -> list[Problem]:
     """The problems asked for, by position.
 
     Raises:
@@ -86,7 +89,8 @@ def chosen(problems: Sequence[Problem], only: Sequence[str], limit: int | None) 
     wanted = [problem for problem in problems if not only or problem.id in only]
     if not wanted:
         raise InputError("this split has no theorems")
-    return sorted(wanted, key=lambda problem: problem.position)[:limit]
+    drawn = sorted(wanted, key=lambda problem: hashlib.sha256(problem.id.encode()).digest())[:sample]
+    return sorted(drawn, key=lambda problem: problem.position)[:limit]
 
 
 def plan_of(
@@ -98,6 +102,7 @@ def plan_of(
         benchmark_version=benchmark.version,
         split=given.split,
         generator=given.generator,
+        decoder=given.decoder.description if "decoder" in given.generator.split("+") else "",
         online=given.online,
         seeds=given.seeds,
         expansions=given.expansions,
@@ -128,10 +133,19 @@ class BenchRecipe:
     generator: str
     budget: Budget
     lessons: tuple[Lesson, ...]
+    decoder: DecoderOptions
 
     def __call__(self) -> Bench:
         command = lean_of(self.mathlib)
-        return Bench(command, self.generator, self.budget, workers=1, spares=0, lessons=self.lessons)
+        return Bench(
+            command,
+            self.generator,
+            self.budget,
+            workers=1,
+            spares=0,
+            lessons=self.lessons,
+            decoder=self.decoder,
+        )
 
 
 def _cluster(given: Arguments) -> AbstractContextManager[None]:
@@ -143,7 +157,16 @@ def _bench(given: Arguments, progress: Progress) -> AbstractAsyncContextManager[
     budget = Budget(given.expansions, given.tactics, given.seconds)
     lessons = lessons_of(given.experience, given.benchmark)
     if given.ray:
-        return RayBench(BenchRecipe(given.mathlib, given.generator, budget, lessons), given.workers)
+        recipe = BenchRecipe(given.mathlib, given.generator, budget, lessons, given.decoder)
+        return RayBench(recipe, given.workers)
     command = lean_of(given.mathlib, progress.on_stage)
     workers = given.workers or 1
-    return Bench(command, given.generator, budget, workers, lessons=lessons, report=progress.on_stage)
+    return Bench(
+        command,
+        given.generator,
+        budget,
+        workers,
+        lessons=lessons,
+        report=progress.on_stage,
+        decoder=given.decoder,
+    )

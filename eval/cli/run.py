@@ -16,6 +16,7 @@ import click
 
 from eval.benchmarks import NAMES
 from eval.cli.arguments import Arguments
+from prover.cli.decoder_options import decoder_options
 
 
 class Seeds(click.ParamType[tuple[int, ...]]):
@@ -51,6 +52,12 @@ class Seeds(click.ParamType[tuple[int, ...]]):
 )
 @click.option("--only", multiple=True, metavar="ID", help="Only this theorem (repeatable).")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N theorems.")
+@click.option(
+    "--sample",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Only N theorems drawn at random, always the same; a larger sample holds a smaller one.",
+)
 @click.option(
     "--generator", default="portfolio", show_default=True, metavar="NAME", help="What proposes the tactics."
 )
@@ -97,6 +104,7 @@ class Seeds(click.ParamType[tuple[int, ...]]):
     help="Attempts side by side (default: 1; over Ray as many as the cluster has room for).",
 )
 @click.option("--ray", metavar="ADDRESS", help="Over the Ray cluster at this address; local starts one.")
+@decoder_options
 def run(seeds: tuple[int, ...] | None, passes: int | None, **given: Any) -> NoReturn:
     """Attempt the theorems of a BENCHMARK, or go on with that.
 

@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from eval.benchmarks.base import Problem, Split
-from eval.records import Plan, Record, Status, Step
+from eval.records import Attempted, Plan, Record, Status, Step
 from eval.runner import run
 from eval.store import RunStore
 from prover.cli.interrupt import run_interruptibly
@@ -78,12 +77,6 @@ def record(number: int, seed: int = 0, status: Status = Status.PROVED, learned: 
         commit="",
         machine="",
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Attempted:
-    record: Record
-    tree: Mapping[str, Any] | None
 
 
 @dataclass

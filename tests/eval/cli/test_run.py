@@ -20,6 +20,8 @@ from eval.cli.main import main
 from eval.records import Status
 from eval.store import read_plan, read_records
 from prover.cli.main import main as prover_main
+from prover.decoder.completion import Decoding
+from prover.decoder.options import DecoderOptions
 from prover.errors import InputError, LeanUnavailable
 from prover.search.best_first import Budget
 from tests.eval.scripted import Attempted, ScriptedBench, problem
@@ -39,14 +41,15 @@ class FakeBench(ScriptedBench):
         super().__init__()
         self.given: tuple[Any, ...] = ()
         self.lessons: tuple[Any, ...] = ()
+        self.decoder: Any = None
         self.at: int | None = None
         self.odd: Callable[[], None] = lambda: None
 
     def __call__(
-        self, command: str, generator: str, budget: Budget, workers: int, lessons: Any, report: Any
+        self, command: str, generator: str, budget: Budget, workers: int, *, decoder: Any, **given: Any
     ) -> FakeBench:
+        self.decoder, self.lessons = decoder, given["lessons"]
         self.given = (command, generator, budget, workers)
-        self.lessons = lessons
         self.workers = workers
         return self
 
@@ -107,6 +110,15 @@ def test_options_reach_the_bench_and_the_plan(bench: FakeBench, tmp_path: Path) 
     assert (plan.expansions, plan.tactics, plan.seconds, plan.seeds) == (5, 6, 7.5, (3, 1))
     assert sorted(ids(tmp_path)) == [("t0", 1), ("t0", 3), ("t1", 1), ("t1", 3)]
     assert sorted(bench.learned) == [0, 0, 1, 1] and plan.online
+
+
+def test_the_decoder_is_chosen_and_stands_in_the_plan(bench: FakeBench, tmp_path: Path) -> None:
+    run(tmp_path / "one")
+    assert bench.decoder == DecoderOptions() and read_plan(tmp_path / "one").decoder == ""
+    chosen = ["--model", "folder", "--prompt", "goal", "--samples", "8", "--decoding", "sample"]
+    run(tmp_path / "two", "--generator", "portfolio+decoder", *chosen, "--temperature", "1.5")
+    assert bench.decoder == DecoderOptions("folder", "goal", 8, Decoding.SAMPLE, 1.5)
+    assert read_plan(tmp_path / "two").decoder == "folder, goal, 8 a state, sample, temperature 1.5"
 
 
 def test_passes_are_seeds(bench: FakeBench, tmp_path: Path) -> None:
@@ -254,3 +266,13 @@ def test_help_does_not_wait_for_what_only_the_work_needs(arguments: list[str]) -
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     heavy = {"rich", "psutil", "numpy", "ray", "plotly", "eval.attempt", "eval.cli.job"}
     assert not heavy & set(loaded.splitlines()[-1].split())
+
+
+def test_a_sample_is_always_the_same_and_part_of_a_larger_one() -> None:
+    problems = [problem(number) for number in range(50)]
+    few, more = (job.chosen(problems, (), None, size) for size in (10, 20))
+    assert len(few) == 10 and set(few) < set(more)
+    assert few == job.chosen(problems[::-1], (), None, 10) != problems[:10]
+    assert [p.position for p in few] == sorted(p.position for p in few)
+    assert job.chosen(problems, (), 3, 10) == few[:3]
+    assert job.chosen(problems, (), None, 99) == problems

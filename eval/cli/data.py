@@ -1,0 +1,118 @@
+"""``prover data``: make proofs to learn from, by proving (expert iteration over the training theorems).
+
+    prover data collect STORE --rounds 5                    search training theorems, keep what is proved
+    prover data collect STORE --generator portfolio+knn+decoder --model CHECKPOINT
+    prover data add STORE RUN...                            take over the proofs of evaluation runs on train
+    prover data status STORE
+    prover data export STORE --out corpus.jsonl.xz          what `prover train` reads
+
+A store grows; broken off in whatever way, it holds what was finished by then.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from eval.cli.main import EvalGroup
+from prover.cli.decoder_options import decoder_options
+
+
+class DataGroup(EvalGroup):
+    """Knows its commands from the start; tells errors without a traceback."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return click.Group.list_commands(self, context)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        return click.Group.get_command(self, context, name)
+
+
+_store = click.argument("store", type=click.Path(path_type=Path, dir_okay=False))
+
+
+@click.group(cls=DataGroup, name="data", context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Make proofs to learn from."""
+
+
+@main.command(context_settings={"max_content_width": 100})
+@_store
+@click.option("--rounds", type=click.IntRange(min=1), default=1, show_default=True, metavar="N")
+@click.option(
+    "--size",
+    type=click.IntRange(min=1),
+    default=3000,
+    show_default=True,
+    metavar="N",
+    help="Theorems a round.",
+)
+@click.option(
+    "--hours", type=click.FloatRange(min=0, min_open=True), metavar="H", help="No round begins after that."
+)
+@click.option(
+    "--generator", default="portfolio+knn", show_default=True, metavar="NAME", help="What proposes tactics."
+)
+@click.option("--expansions", type=click.IntRange(min=1), default=8, show_default=True, metavar="N")
+@click.option("--tactics", type=click.IntRange(min=1), default=64, show_default=True, metavar="N")
+@click.option(
+    "--seconds", type=click.FloatRange(min=0, min_open=True), default=8.0, show_default=True, metavar="S"
+)
+@click.option("--seed", type=int, default=0, show_default=True, metavar="N")
+@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, metavar="N")
+@click.option(
+    "--find-all/--find-one",
+    default=True,
+    show_default=True,
+    help="Search on after a first proof, for others.",
+)
+@decoder_options
+def collect(store: Path, **given: Any) -> None:
+    """Search training theorems, and keep proofs and failures in STORE.
+
+    A round takes new theorems, and those that an earlier round nearly or only just proved.
+    """
+    from eval.cli.data_job import collect_rounds
+
+    sys.exit(collect_rounds(store, **given))
+
+
+@main.command()
+@_store
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path, file_okay=False))
+def add(store: Path, runs: tuple[Path, ...]) -> None:
+    """Take over the attempts of evaluation RUNS on the train split."""
+    from eval.cli.data_job import add_run
+
+    for run in runs:
+        click.echo(f"{run}: {add_run(store, run)} attempts added")
+
+
+@main.command()
+@_store
+def status(store: Path) -> None:
+    """Say what STORE holds."""
+    from eval.cli.data_job import table
+
+    click.echo(table(store))
+
+
+@main.command()
+@_store
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, metavar="FILE")
+@click.option(
+    "--failures/--no-failures", default=True, show_default=True, help="With the tactics that failed."
+)
+def export(store: Path, out: Path, failures: bool) -> None:
+    """Write STORE as a compressed corpus."""
+    from prover.training.examples import Corpus, write_corpus
+    from prover.training.store import StepStore
+
+    with StepStore(store) as opened:
+        corpus = opened.corpus()
+    write_corpus(corpus if failures else Corpus(corpus.proofs, (), corpus.lean), out)
+    size = out.stat().st_size / 1024**2
+    click.echo(f"{out}: {len(corpus.proofs)} proofs, {len(corpus.failures)} failed tactics, {size:.2f} MiB")
