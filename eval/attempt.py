@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Self
 
@@ -20,7 +20,7 @@ from prover.choosing import check_generator, generator_by_name, needs_corpus
 from prover.decoder.options import SHIPPED, DecoderOptions
 from prover.environment import ANY_SCOPE, Scope
 from prover.errors import InputError, LeanUnavailable
-from prover.generators.base import Learner, content_hash, memory_hash
+from prover.generators.base import Learner, TacticGenerator, content_hash, memory_hash
 from prover.generators.perturbed import Perturbed
 from prover.lean.messages import InfoRequest
 from prover.lean.pool import LeanPool
@@ -33,8 +33,6 @@ from prover.search.best_first import Budget, Counts, SearchResult, SearchStatus,
 
 #: An attempt that ended by an infrastructure failure is made so often before the failure is its outcome.
 TRIES = 3
-#: Proofs of one theorem that are checked, at most, where all are asked for.
-MOST_PROOFS = 8
 _INFO_SECONDS = 30.0
 
 
@@ -68,34 +66,34 @@ class Bench:
     def __init__(
         self,
         command: LeanCommand,
-        generator: str,
+        generator: str | TacticGenerator,
         budget: Budget,
         workers: int,
         spares: int = 1,
         lessons: Sequence[Lesson] = (),
         report: Report = lambda text, done, total: None,
         decoder: DecoderOptions = SHIPPED,
-        find_all: bool = False,
+        proofs: int = 1,
     ) -> None:
         """Make a bench; nothing starts before ``async with``.
 
         Args:
-            generator: name of a tactic generator.
+            generator: a tactic generator, or the name of one.
             workers: how many attempts may be under way at once.
             spares: Lean processes kept warm beside those of the workers and the one that checks.
             lessons: what the generator is taught before the first attempt.
             report: told what takes long before the first attempt.
             decoder: which model proposes tactics, where the generator has a decoder in it.
-            find_all: let a search go on after its first proof, and have the next few checked as well.
+            proofs: of a theorem, at most; with more than one, a search goes on after its first.
         """
         self._pool = LeanPool(command, workers + 1, spares)  # one of them checks
         self._checker = Checker(self._pool)
-        self._name = generator
+        self._chosen = generator
         self._budget = budget
         self._lessons = lessons
         self._report = report
         self._decoder = decoder
-        self._find_all = find_all
+        self._proofs = proofs
         self.workers = workers
         self.lean = command.description
 
@@ -106,13 +104,13 @@ class Bench:
             InputError: there is no such generator, or it is to be taught and does not learn.
             LeanUnavailable: Lean cannot be started.
         """
-        check_generator(self._name)
-        self._knows_library = needs_corpus(self._name, self._decoder)
+        self._knows_library = False
+        if isinstance(self._chosen, str):
+            check_generator(self._chosen)
+            self._knows_library = needs_corpus(self._chosen, self._decoder)
         async with AsyncExitStack() as opening:
             await opening.enter_async_context(self._pool)
-            self._learner = await opening.enter_async_context(
-                generator_by_name(self._name, self._pool, self._report, self._decoder)
-            )
+            self._learner = await opening.enter_async_context(self._generator_to_be())
             self._generator = Perturbed(self._learner)  # so that each seed is another search
             self._teach(self._lessons)
             self.model_hash = content_hash(self._learner)
@@ -124,6 +122,11 @@ class Bench:
     async def __aexit__(self, *error: object) -> None:
         await self._checker.close()
         await self._closing.aclose()
+
+    def _generator_to_be(self) -> AbstractAsyncContextManager[TacticGenerator]:
+        if isinstance(self._chosen, str):
+            return generator_by_name(self._chosen, self._pool, self._report, self._decoder)
+        return nullcontext(self._chosen)
 
     async def _version(self) -> str:
         process = await self._pool.acquire()
@@ -143,7 +146,7 @@ class Bench:
         if not taught:
             return
         if not isinstance(self._learner, Learner):
-            raise InputError(f"the generator {self._name!r} does not learn from proofs")
+            raise InputError(f"the generator {self._learner.name!r} does not learn from proofs")
         for lesson in taught:
             self._learner.learn(lesson.steps, lesson.position)
 
@@ -182,12 +185,12 @@ class Bench:
                 statement=problem.statement,
                 seed=blank.seed,
                 scope=scope,
-                find_all=self._find_all,
+                find_all=self._proofs > 1,
             )
             record = _searched(blank, result, file.crashes)
             others: list[tuple[Step, ...]] = []
             async with clock.checking():
-                for proof in result.proofs[:MOST_PROOFS]:
+                for proof in result.proofs[: self._proofs]:
                     judged = await self._judged(record, problem, await write_down(dojo, proof))
                     if record.status is Status.PROVED:
                         others += [judged.steps] if judged.status is Status.PROVED else []

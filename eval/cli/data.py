@@ -2,6 +2,7 @@
 
     prover data collect STORE --rounds 5                    search training theorems, keep what is proved
     prover data collect STORE --generator portfolio+knn+decoder --model CHECKPOINT
+    prover data synthesize STORE --count 10000              mutations of library theorems
     prover data add STORE RUN...                            take over the proofs of evaluation runs on train
     prover data status STORE
     prover data export STORE --out corpus.jsonl.xz          what `prover train` reads
@@ -31,6 +32,14 @@ class DataGroup(EvalGroup):
         return click.Group.get_command(self, context, name)
 
 
+_proofs = click.option(
+    "--proofs",
+    type=click.IntRange(min=1),
+    default=8,
+    show_default=True,
+    metavar="N",
+    help="Kept of a theorem; with more than one, searches go on after their first.",
+)
 _store = click.argument("store", type=click.Path(path_type=Path, dir_okay=False))
 
 
@@ -63,12 +72,7 @@ def main() -> None:
 )
 @click.option("--seed", type=int, default=0, show_default=True, metavar="N")
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, metavar="N")
-@click.option(
-    "--find-all/--find-one",
-    default=True,
-    show_default=True,
-    help="Search on after a first proof, for others.",
-)
+@_proofs
 @decoder_options
 def collect(store: Path, **given: Any) -> None:
     """Search training theorems, and keep proofs and failures in STORE.
@@ -78,6 +82,18 @@ def collect(store: Path, **given: Any) -> None:
     from eval.cli.data_job import collect_rounds
 
     sys.exit(collect_rounds(store, **given))
+
+
+@main.command()
+@_store
+@click.option("--count", type=click.IntRange(min=1), default=1000, show_default=True, metavar="N")
+@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, metavar="N")
+@_proofs
+def synthesize(store: Path, **given: Any) -> None:
+    """Make theorems from those of the library, and keep those that a plan proves."""
+    from eval.cli.data_job import synthesize_theorems
+
+    sys.exit(synthesize_theorems(store, **given))
 
 
 @main.command()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
 
 import click
@@ -12,10 +13,12 @@ from eval.attempt import Bench
 from eval.benchmarks import lean_of
 from eval.benchmarks.base import Problem, Split
 from eval.benchmarks.library import Library
+from eval.benchmarks.library.extract import split_of
 from eval.cli.progress import Progress
 from eval.cli.tally import Tally
 from eval.expert_iteration.harvest import Harvest
-from eval.expert_iteration.rounds import Round, collect
+from eval.expert_iteration.mutations import Plan, synthetic
+from eval.expert_iteration.rounds import Round, collect, synthesize
 from eval.records import Attempted
 from eval.runs import Run, load_runs
 from eval.store import read_trees
@@ -42,7 +45,7 @@ def collect_rounds(
     seconds: float,
     seed: int,
     workers: int,
-    find_all: bool,
+    proofs: int,
     decoder: DecoderOptions,
 ) -> int:
     """Collect proofs, and return the exit code.
@@ -55,7 +58,7 @@ def collect_rounds(
     tally = Tally()
     with Progress(tally) as progress:
         command = lean_of(None, progress.on_stage)
-        how = Round(size, generator, Budget(expansions, tactics, seconds), workers, seed, decoder, find_all)
+        how = Round(size, generator, Budget(expansions, tactics, seconds), workers, seed, decoder, proofs)
         limit = hours * 3600 if hours else float("inf")
 
         async def work(store: StepStore, problems: list[Problem]) -> bool:
@@ -66,6 +69,31 @@ def collect_rounds(
             finished, _ = run_interruptibly(work(store, Library().problems(Split.TRAIN)))
     if tally.total:
         click.echo(tally.summary())
+    click.echo(table(path))
+    return FINISHED if finished else INTERRUPTED
+
+
+def synthesize_theorems(path: Path, *, count: int, proofs: int, workers: int) -> int:
+    """Make synthetic theorems and prove them, and return the exit code.
+
+    Raises:
+        InputError: the library was not read yet, or the store is at fault.
+        LeanUnavailable: Lean or the machine is.
+    """
+    tally = Tally()
+    with Progress(tally) as progress:
+        command = lean_of(None, progress.on_stage)
+        how = Round(count, "planned", Budget(8, 32, 10.0), workers, proofs=proofs)
+
+        async def work(store: StepStore, problems: list[tuple[Problem, Plan]]) -> bool:
+            await synthesize(problems, store, command, how, progress.on_event)
+            return True
+
+        corpus = Library().corpus
+        with StepStore(path, _lean_version(command)) as store:
+            fresh = synthetic(corpus, lambda m: split_of(m) is Split.TRAIN, store.standings())
+            finished, _ = run_interruptibly(work(store, list(islice(fresh, count))))
+    click.echo(tally.summary())
     click.echo(table(path))
     return FINISHED if finished else INTERRUPTED
 

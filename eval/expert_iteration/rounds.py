@@ -10,6 +10,8 @@ from eval.attempt import Bench
 from eval.benchmarks.base import Problem
 from eval.expert_iteration.curriculum import choose
 from eval.expert_iteration.harvest import Harvest
+from eval.expert_iteration.mutations import Plan
+from eval.expert_iteration.planned import Planned
 from eval.lessons import Lesson
 from eval.runner import OnEvent, run
 from prover.choosing import learns
@@ -32,8 +34,8 @@ class Round:
     workers: int
     seed: int = 0
     decoder: DecoderOptions = SHIPPED
-    #: Searches go on after a first proof: other proofs are examples too.
-    find_all: bool = True
+    #: Kept of a theorem, at most; with more than one, searches go on after their first.
+    proofs: int = 8
 
     @property
     def label(self) -> str:
@@ -92,10 +94,30 @@ async def _round(
         lessons=lessons,
         report=report,
         decoder=how.decoder,
-        find_all=how.find_all,
+        proofs=how.proofs,
     )
     async with bench:
         await run(chosen, (how.seed,), bench, harvest, on_event, online=online)
+
+
+async def synthesize(
+    problems: Sequence[tuple[Problem, Plan]],
+    store: StepStore,
+    command: LeanCommand,
+    how: Round,
+    on_event: OnEvent,
+) -> None:
+    """Prove synthetic theorems by their plans, and keep what Lean accepts; resumed as :func:`collect` is.
+
+    Raises:
+        LeanUnavailable: Lean cannot be started.
+        InputError: the store cannot be written.
+    """
+    harvest = Harvest(store, {problem.id: problem for problem, _ in problems}, how.label, how.budget.tactics)
+    generator = Planned({problem.statement: plan for problem, plan in problems})
+    bench = Bench(command, generator, how.budget, how.workers, proofs=how.proofs)
+    async with bench:
+        await run([problem for problem, _ in problems], (how.seed,), bench, harvest, on_event)
 
 
 def lesson_of(proof: Proof) -> Lesson:

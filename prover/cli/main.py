@@ -2,6 +2,8 @@
 
     prover doctor     what is there: Lean, Node, memory, GPU, versions
     prover install    install the embedded Lean ahead of time
+    prover train      train a decoder on proofs
+    prover accuracy   measure one on proofs that were held out
     prover eval       measure the prover on benchmarks
 
 To prove theorems, see ``prove``.
@@ -10,20 +12,27 @@ To prove theorems, see ``prove``.
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 
 import click
 
 from prover import __version__
 from prover.errors import InputError, ProverError
 
+#: Commands of this package that are imported when they are asked for, and where they are.
+_LATER = {"train": "prover.cli.train", "accuracy": "prover.cli.train"}
+
 
 class _OpenGroup(click.Group):
     """Has the commands of this package, and those that others register as ``prover.commands``."""
 
     def list_commands(self, context: click.Context) -> list[str]:
-        return [*super().list_commands(context), *_registered()]
+        return [*super().list_commands(context), *_LATER, *_registered()]
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name in _LATER:
+            later: click.Command = getattr(import_module(_LATER[name]), name)
+            return later
         own = super().get_command(context, name)
         return own or (_load(name) if name in _registered() else None)
 

@@ -152,7 +152,7 @@ async def _engine(
 
         template = _for_text(options, prompting)
         server = await OpenAIBackend.connect(options.model)
-        budget = (server.max_context or SERVER_CONTEXT) - prompting.sampling.max_tokens
+        budget = _room(server.max_context or SERVER_CONTEXT, prompting)
         return server, TemplateWriter(template, budget, _about, retrieve)
     model = options.model or str(SHIPPED_CHECKPOINT)
     if options.engine == "vllm":
@@ -160,7 +160,7 @@ async def _engine(
 
         template = _for_text(options, prompting)
         vllm = VllmBackend(model)
-        budget = vllm.max_context - prompting.sampling.max_tokens
+        budget = _room(vllm.max_context, prompting)
         return vllm, TemplateWriter(template, budget, _about, retrieve)
     from prover.decoder.checkpoint import load_checkpoint
     from prover.decoder.transformers_backend import TransformersBackend
@@ -172,7 +172,7 @@ async def _engine(
 def _in_process(
     options: DecoderOptions, prompting: _Prompting, retrieve: Retriever, loaded: LoadedModel
 ) -> Writer:
-    budget = loaded.max_context - prompting.sampling.max_tokens
+    budget = _room(loaded.max_context, prompting)
     if prompting.template is not None:
         return TemplateWriter(prompting.template, budget, loaded.count, retrieve)
     if loaded.codec is None:
@@ -181,6 +181,11 @@ def _in_process(
             "give the template it was trained with (--prompt), or fine-tune it with `prover train --from`"
         )
     return OwnWriter(loaded.codec, prompting.form, budget, retrieve)
+
+
+def _room(context: int, prompting: _Prompting) -> int:
+    """Tokens of a prompt, at most: an answer has what it may take, but not more than half of a small context."""
+    return context - min(prompting.sampling.max_tokens, context // 2)
 
 
 def _for_text(options: DecoderOptions, prompting: _Prompting) -> Template:

@@ -45,11 +45,20 @@ class Library:
         lines = (FOLDER / f"{split}.jsonl").read_text(encoding="utf-8").splitlines()
         return [self._problem(split, **json.loads(line)) for line in lines]
 
-    def _train(self) -> list[Problem]:
+    @cached_property
+    def corpus(self) -> PremiseCorpus:
+        """The library's premises, as they were read.
+
+        Raises:
+            InputError: the library has not been read yet.
+        """
         path = corpus_path(self.about["lean"])
         if not path.exists():
             raise InputError("The library has not been read yet: run `prover eval extract` first.")
-        theorems = candidates(PremiseCorpus.load(path))
+        return PremiseCorpus.load(path)
+
+    def _train(self) -> list[Problem]:
+        theorems = candidates(self.corpus)
         return [
             self._problem(Split.TRAIN, t.name, t.module, t.statement, t.position)
             for t in theorems

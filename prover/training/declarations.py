@@ -1,0 +1,87 @@
+"""Exercises that need no proof: what a library declares, to be told and to be named.
+
+After PACT (Han et al. 2022, "Proof Artifact Co-training for Theorem Proving with Language Models"), whose
+auxiliary tasks predict a theorem's type from its name and its name from its type. The third one, reading
+modules as documents, is plain language modelling over them in import order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+from prover.decoder.prompts import Mark, Piece, answer
+from prover.lean.messages import Declaration
+from prover.premises import PremiseCorpus, by_module
+
+#: Kinds of declarations that a person reads.
+_READ = frozenset(("theorem", "definition", "inductive", "axiom"))
+
+
+@dataclass(frozen=True, slots=True)
+class Exercise:
+    """What is shown, and what is to follow; a document is all to follow."""
+
+    shown: tuple[Piece, ...]
+    learned: tuple[Piece, ...]
+
+
+def type_of(declaration: Declaration) -> Exercise:
+    """The type is to follow the name, as it does in a prompt's declarations."""
+    return Exercise((Mark.LEMMA, declaration.name), (f" : {declaration.type}",))
+
+
+def name_of(theorem: Declaration) -> Exercise:
+    """The theorem is to be named where it is the goal: ``exact @name`` proves it."""
+    shown = (Mark.GOAL, f"⊢ {theorem.type}", Mark.GOAL_END, Mark.TACTIC)
+    return Exercise(shown, answer(f"exact @{theorem.name}"))
+
+
+def documents(
+    declarations: Sequence[Declaration], budget: int, count: Callable[[str], int]
+) -> Iterator[Exercise]:
+    """Yield a module as documents of at most ``budget`` tokens; what is longer by itself is left out."""
+    pieces: list[Piece] = []
+    size = 0
+    for declaration in declarations:
+        text = f"{declaration.name} : {declaration.type}"
+        needed = 1 + count(text)
+        if size + needed > budget and pieces:
+            yield Exercise((), tuple(pieces))
+            pieces, size = [], 0
+        if needed <= budget:
+            pieces += (Mark.LEMMA, text)
+            size += needed
+    if pieces:
+        yield Exercise((), tuple(pieces))
+
+
+def exercises(
+    corpus: PremiseCorpus, keep: Callable[[str], bool], budget: int, count: Callable[[str], int]
+) -> list[list[Exercise]]:
+    """Return the exercises of each of the three kinds, in import order.
+
+    Args:
+        keep: whether a module may be learned from. To measure on held-out modules, it must not be one of
+            theirs: a type is what a theorem says, and a name often how it is proved.
+        budget: tokens of an exercise, at most.
+    """
+    types: list[Exercise] = []
+    names: list[Exercise] = []
+    modules: list[Exercise] = []
+    for module, declared in by_module(corpus):
+        if keep(module.name):
+            read = [d for d in declared if d.kind in _READ]
+            theorems = [d for d in read if d.kind == "theorem"]
+            types += _short(map(type_of, read), budget, count)
+            names += _short(map(name_of, theorems), budget, count)
+            modules += documents(read, budget, count)
+    return [types, names, modules]
+
+
+def _short(found: Iterator[Exercise], budget: int, count: Callable[[str], int]) -> Iterator[Exercise]:
+    return (e for e in found if _size((*e.shown, *e.learned), count) <= budget)
+
+
+def _size(pieces: Collection[Piece], count: Callable[[str], int]) -> int:
+    return sum(1 if isinstance(piece, Mark) else count(piece) for piece in pieces)
