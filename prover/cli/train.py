@@ -100,6 +100,18 @@ def _told_errors() -> Iterator[None]:
     "--repeated", type=click.IntRange(min=0), default=0, help="Of one tactic on the same goals; 0: all."
 )
 @click.option(
+    "--prompts",
+    type=click.FloatRange(min=0, max=1),
+    default=0.0,
+    help="Share of the rows whose prompt is learned too.",
+)
+@click.option(
+    "--synthetic",
+    type=click.FloatRange(min=0, max=1),
+    default=1.0,
+    help="Share of the synthetic proofs an epoch.",
+)
+@click.option(
     "--held-out",
     type=click.FloatRange(min=0, max=0.9),
     default=_DEFAULT.held_out,

@@ -184,7 +184,7 @@ def _in_process(
 
 
 def _room(context: int, prompting: _Prompting) -> int:
-    """Tokens of a prompt, at most: an answer has what it may take, but not more than half of a small context."""
+    """Tokens of a prompt, at most: an answer has what it may take, but no more than half of a context."""
     return context - min(prompting.sampling.max_tokens, context // 2)
 
 

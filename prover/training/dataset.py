@@ -56,6 +56,11 @@ class Mix:
     frequent: int = 0
     #: The same tactic on the same goals is learned from so many times an epoch, on average; 0: always.
     repeated: int = 0
+    #: Share of the rows whose prompt is learned as well: plain language modelling, from which a small model
+    #: learns to copy names long before it would from tactics alone.
+    prompts: float = 0.0
+    #: Share of the synthetic proofs that an epoch tells, drawn anew each time.
+    synthetic: float = 1.0
 
 
 # --- which proofs ---------------------------------------------------------------------------------
@@ -161,6 +166,10 @@ def _trimmed(row: Row) -> Row:
     return Row(row.ids[:end], row.learned[:end], row.kind)
 
 
+def _all_learned(row: Row) -> Row:
+    return Row(row.ids, (True,) * len(row.ids), row.kind)
+
+
 # --- epochs ---------------------------------------------------------------------------------------
 
 
@@ -208,7 +217,10 @@ class Batches:
         forms, weights = zip(*self._mix.forms.items(), strict=True)
         form: PromptForm = chance.choices(forms, weights)[0]
         counts = [chance.random() < self._share(place, proof) for place in range(len(proof.steps))]
-        return self._maker.rows(proof, form, counts) if counts else []
+        if proof.source == "synthetic" and chance.random() >= self._mix.synthetic:
+            return []
+        rows = self._maker.rows(proof, form, counts) if counts else []
+        return [_all_learned(row) if chance.random() < self._mix.prompts else row for row in rows]
 
     def _share(self, place: int, proof: Proof) -> float:
         """At what share of its places a step is learned from."""

@@ -46,6 +46,8 @@ class Recipe:
     declarations: float = 0.0
     frequent: int = 0
     repeated: int = 0
+    prompts: float = 0.0
+    synthetic: float = 1.0
     #: Tokens of a sequence: of a prompt and its answer.
     length: int = 1024
     #: Tokens of a batch, padding among them.

@@ -230,7 +230,14 @@ def _prepared(
     tokenizer = _tokenizer(job, proofs, library)
     codec = Codec(tokenizer)
     maker = RowMaker(codec, recipe.length, retriever(library) if library else None)
-    mix = Mix(recipe.forms, recipe.declarations, recipe.frequent, recipe.repeated)
+    mix = Mix(
+        recipe.forms,
+        recipe.declarations,
+        recipe.frequent,
+        recipe.repeated,
+        recipe.prompts,
+        recipe.synthetic,
+    )
     lessons = _lessons(recipe, proofs, library, codec.count)
     batches = Batches(maker, proofs, mix, recipe.batch, recipe.seed, lessons)
     model = model_for(recipe, tokenizer)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -194,3 +195,21 @@ def test_no_other_split_is_looked_at() -> None:
     proofs = [proof(0, "rfl", split="valid"), proof(1, "rfl", split="test"), proof(2, "rfl")]
     assert divided(proofs, 0.0, 0) == ([proofs[2]], [])
     assert divided(proofs, 1.0, 0) == ([], [proofs[2]])
+
+
+def test_prompts_are_learned_too_at_their_share() -> None:
+    def shares(prompts: float) -> set[bool]:
+        mix = Mix({PromptForm.HISTORY: 1.0}, prompts=prompts)
+        return {all(row.learned) for rows in Batches(MAKER, EIGHT, mix, 2000, 0).epoch(0) for row in rows}
+
+    assert (shares(0.0), shares(1.0), shares(0.5)) == ({False}, {True}, {False, True})
+
+
+def test_synthetic_proofs_are_told_at_their_share() -> None:
+    proofs = [replace(p, source="synthetic") for p in EIGHT] * 20 + list(EIGHT)
+
+    def told(share: float) -> int:
+        mix = Mix({PromptForm.WHOLE: 1.0}, synthetic=share)
+        return sum(len(rows) for rows in Batches(MAKER, proofs, mix, 2000, 0).epoch(0))
+
+    assert (told(0.0), told(1.0)) == (8, 168) and 8 < told(0.5) < 168
