@@ -12,6 +12,7 @@ from importlib import metadata
 from pathlib import Path
 
 from prover import __version__
+from prover.decoder.options import SHIPPED_CHECKPOINT, recipe_of
 from prover.errors import ProverError
 from prover.lean.install import find_node, installed_embedded
 from prover.lean.toolchain import EMBEDDED_VERSION
@@ -34,6 +35,7 @@ def findings() -> Findings:
             "lake": _program("lake"),
             "lean": _program("lean"),
         },
+        "decoder": {"shipped": _decoder()},
         "disk": {"cache": _or_error(_cache)},
         "packages": {name: _package(name) for name in _PACKAGES},
     }
@@ -78,6 +80,13 @@ def _embedded() -> str:
 def _node() -> str:
     node = find_node()
     return f"{node.version}, {node.executable}"
+
+
+def _decoder() -> str:
+    if not (SHIPPED_CHECKPOINT / "config.json").exists():
+        return "no checkpoint in this installation"
+    recipe = recipe_of("")
+    return f"asked by {recipe.get('form', 'no form of ours')}, {SHIPPED_CHECKPOINT}"
 
 
 def _cache() -> str:

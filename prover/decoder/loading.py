@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import json
+import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from prover.decoder.completion import Backend, Decoding, Sampling
 from prover.decoder.generator import Decoder
-from prover.decoder.options import SAMPLES, DecoderOptions
+from prover.decoder.options import SAMPLES, SHIPPED_CHECKPOINT, DecoderOptions, recipe_of
 from prover.decoder.prompts import PromptForm
 from prover.decoder.templates import Template, template_for
 from prover.decoder.whole import own_tactics_of
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
     from prover.decoder.checkpoint import LoadedModel
     from prover.premises import PremiseCorpus
 
-#: The checkpoint that comes with the package.
-SHIPPED_CHECKPOINT = Path(__file__).parent / "checkpoint"
 #: Declarations that a context prompt shows.
 CONTEXT = 8
 #: Tokens of a tactic and of a whole proof, at most.
@@ -35,8 +32,6 @@ TACTIC_TOKENS, PROOF_TOKENS = 96, 512
 SERVER_CONTEXT = 4096
 #: States that a search asks about at once.
 BATCH = 4
-#: What a checkpoint of ours is known by.
-RECIPE = "training.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,24 +103,6 @@ def _chosen(options: DecoderOptions, usual: Sampling) -> Sampling:
     )
 
 
-def recipe_of(model: str) -> dict[str, Any]:
-    """What our training wrote down beside a checkpoint; nothing for other models.
-
-    Raises:
-        InputError: it is damaged.
-    """
-    path = (Path(model) if model else SHIPPED_CHECKPOINT) / RECIPE
-    try:
-        recipe: dict[str, Any] = json.loads(path.read_bytes())
-    except (FileNotFoundError, NotADirectoryError):
-        return {}
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{path} cannot be read ({error}): train the model again, or name another"
-        ) from error
-    return recipe
-
-
 def _retriever(corpus: PremiseCorpus | None) -> Retriever:
     from prover.decoder.context import ContextIndex
 
@@ -165,6 +142,7 @@ async def _engine(
     from prover.decoder.checkpoint import load_checkpoint
     from prover.decoder.transformers_backend import TransformersBackend
 
+    _leave_cores_to_lean()
     loaded = await asyncio.to_thread(load_checkpoint, model, options.device or None, options.dtype or None)
     return TransformersBackend(loaded), _in_process(options, prompting, retrieve, loaded)
 
@@ -181,6 +159,13 @@ def _in_process(
             "give the template it was trained with (--prompt), or fine-tune it with `prover train --from`"
         )
     return OwnWriter(loaded.codec, prompting.form, budget, retrieve)
+
+
+def _leave_cores_to_lean() -> None:
+    """Let the model use half of the cores: its threads stand still while Lean has the cores of some."""
+    import torch
+
+    torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
 
 
 def _room(context: int, prompting: _Prompting) -> int:

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from prover.decoder.completion import Decoding
+from prover.errors import InputError
+
+#: The checkpoint that comes with the package, and what a checkpoint of ours is known by.
+SHIPPED_CHECKPOINT = Path(__file__).parent / "checkpoint"
+RECIPE = "training.json"
 
 #: Tactics drawn at a state, unless a template or a person says otherwise.
 SAMPLES = 16
@@ -44,3 +52,21 @@ class DecoderOptions:
 
 #: The checkpoint in this repository, as it is.
 SHIPPED = DecoderOptions()
+
+
+def recipe_of(model: str) -> dict[str, Any]:
+    """What our training wrote down beside a checkpoint; nothing for other models.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    path = (Path(model) if model else SHIPPED_CHECKPOINT) / RECIPE
+    try:
+        recipe: dict[str, Any] = json.loads(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path} cannot be read ({error}): train the model again, or name another"
+        ) from error
+    return recipe
