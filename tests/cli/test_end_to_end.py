@@ -14,6 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.decoder.tiny import tiny_checkpoint
+
 pytestmark = pytest.mark.lean
 
 PATIENCE = 300.0
@@ -139,3 +141,26 @@ def _all_children_until_its_end(process: subprocess.Popen[str]) -> dict[psutil.P
                 family.setdefault(child, child.cmdline())
         time.sleep(0.1)
     return family
+
+
+def test_a_decoder_proposes_beside_the_portfolio(tmp_path: Path) -> None:
+    """The model is random: what is proved, the portfolio proves; what the model says does no harm."""
+    model = tiny_checkpoint(tmp_path / "model", context=512)
+    file = tmp_path / "One.lean"
+    file.write_text("theorem one (p q : Prop) (h : p ∧ q) : q ∧ p := by\n  sorry\n")
+    chosen = ("--generator", "portfolio+decoder", "--model", model, "--prompt", "history", "--samples", "4")
+    code, out, err = prove(file, *chosen)
+    assert code == 0, err
+    assert "one: proved" in out and "Loading the decoder" in err
+
+
+def test_a_model_that_is_none_is_told_of(tmp_path: Path) -> None:
+    code, _, err = prove("-e", "True", "--generator", "decoder", "--model", tmp_path, "--prompt", "goal")
+    assert code == 2 and "Traceback" not in err
+    assert err.splitlines()[-1].startswith("prove: ") and str(tmp_path) in err
+
+
+def test_a_model_server_that_does_not_answer_is_told_of(tmp_path: Path) -> None:
+    server = ("--model", "http://127.0.0.1:9/v1", "--prompt", "bfs-prover")
+    code, _, err = prove("-e", "True", "--generator", "decoder", *server)
+    assert code == 3 and "Traceback" not in err and "127.0.0.1:9" in err
