@@ -30,8 +30,9 @@ CONTEXT = 8
 TACTIC_TOKENS, PROOF_TOKENS = 96, 512
 #: Tokens of a prompt and its answer on a server that does not say how many it takes.
 SERVER_CONTEXT = 4096
-#: States that a search asks about at once.
-BATCH = 4
+#: States that a search asks about at once. A processor is no quicker with several than one after the other
+#: (benchmarks/decoder.py), and those asked about ahead of their turn may never have it.
+ON_CPU, ON_GPU = 1, 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +68,9 @@ async def opened_decoder(
     """
     prompting = _prompting(options)
     retrieve = _retriever(corpus) if prompting.form is PromptForm.CONTEXT else no_context
-    backend, writer = await _engine(options, prompting, retrieve)
+    backend, writer, batch = await _engine(options, prompting, retrieve)
     try:
-        yield _generator(prompting, backend, writer)
+        yield _generator(prompting, backend, writer, batch)
     finally:
         await backend.close()
 
@@ -122,15 +123,15 @@ def _retriever(corpus: PremiseCorpus | None) -> Retriever:
 
 async def _engine(
     options: DecoderOptions, prompting: _Prompting, retrieve: Retriever
-) -> tuple[Backend, Writer]:
-    """The backend, and who writes its prompts."""
+) -> tuple[Backend, Writer, int]:
+    """The backend, who writes its prompts, and how many of them it likes at once."""
     if options.model.startswith(("http://", "https://")):
         from prover.decoder.openai_backend import OpenAIBackend
 
         template = _for_text(options, prompting)
         server = await OpenAIBackend.connect(options.model)
         budget = _room(server.max_context or SERVER_CONTEXT, prompting)
-        return server, TemplateWriter(template, budget, _about, retrieve)
+        return server, TemplateWriter(template, budget, _about, retrieve), ON_GPU
     model = options.model or str(SHIPPED_CHECKPOINT)
     if options.engine == "vllm":
         from prover.decoder.vllm_backend import VllmBackend
@@ -138,13 +139,14 @@ async def _engine(
         template = _for_text(options, prompting)
         vllm = VllmBackend(model)
         budget = _room(vllm.max_context, prompting)
-        return vllm, TemplateWriter(template, budget, _about, retrieve)
+        return vllm, TemplateWriter(template, budget, _about, retrieve), ON_GPU
     from prover.decoder.checkpoint import load_checkpoint
     from prover.decoder.transformers_backend import TransformersBackend
 
     _leave_cores_to_lean()
     loaded = await asyncio.to_thread(load_checkpoint, model, options.device or None, options.dtype or None)
-    return TransformersBackend(loaded), _in_process(options, prompting, retrieve, loaded)
+    batch = ON_CPU if loaded.model.device.type == "cpu" else ON_GPU
+    return TransformersBackend(loaded), _in_process(options, prompting, retrieve, loaded), batch
 
 
 def _in_process(
@@ -188,8 +190,8 @@ def _about(text: str) -> int:
     return len(text) // 2 + 1
 
 
-def _generator(prompting: _Prompting, backend: Backend, writer: Writer) -> TacticGenerator:
+def _generator(prompting: _Prompting, backend: Backend, writer: Writer, batch: int) -> TacticGenerator:
     if prompting.form is not PromptForm.WHOLE:
-        return Decoder(backend, writer, prompting.sampling, BATCH)
+        return Decoder(backend, writer, prompting.sampling, batch)
     split = prompting.template.tactics_of if prompting.template else own_tactics_of
     return WholeProofs(backend, writer, prompting.sampling, split)
