@@ -3,7 +3,7 @@
     prover data collect STORE --rounds 5                    search training theorems, keep what is proved
     prover data collect STORE --generator portfolio+knn+decoder --model CHECKPOINT
     prover data synthesize STORE --count 10000              mutations of library theorems
-    prover data add STORE RUN...                            take over the proofs of evaluation runs on train
+    prover data add STORE RUN|CORPUS...                     take over runs on train, or what was exported
     prover data status STORE
     prover data export STORE --out corpus.jsonl.xz          what `prover train` reads
 
@@ -13,6 +13,7 @@ A store grows; broken off in whatever way, it holds what was finished by then.
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -98,13 +99,14 @@ def synthesize(store: Path, **given: Any) -> None:
 
 @main.command()
 @_store
-@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path, file_okay=False))
-def add(store: Path, runs: tuple[Path, ...]) -> None:
-    """Take over the attempts of evaluation RUNS on the train split."""
-    from eval.cli.data_job import add_run
+@click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN|CORPUS...")
+def add(store: Path, sources: tuple[Path, ...]) -> None:
+    """Take over the attempts of evaluation runs on the train split, and corpora as `export` wrote them."""
+    from eval.cli.data_job import add_corpus, add_run
 
-    for run in runs:
-        click.echo(f"{run}: {add_run(store, run)} attempts added")
+    for source in sources:
+        count = add_corpus(store, source) if source.is_file() else add_run(store, source)
+        click.echo(f"{source}: {count} attempts added")
 
 
 @main.command()
@@ -124,11 +126,11 @@ def status(store: Path) -> None:
 )
 def export(store: Path, out: Path, failures: bool) -> None:
     """Write STORE as a compressed corpus."""
-    from prover.training.examples import Corpus, write_corpus
+    from prover.training.examples import write_corpus
     from prover.training.store import StepStore
 
     with StepStore(store) as opened:
         corpus = opened.corpus()
-    write_corpus(corpus if failures else Corpus(corpus.proofs, (), corpus.lean), out)
+    write_corpus(corpus if failures else replace(corpus, failures=()), out)
     size = out.stat().st_size / 1024**2
     click.echo(f"{out}: {len(corpus.proofs)} proofs, {len(corpus.failures)} failed tactics, {size:.2f} MiB")

@@ -28,6 +28,7 @@ from prover.decoder.options import DecoderOptions
 from prover.errors import InputError
 from prover.lean.toolchain import LeanCommand
 from prover.search.best_first import Budget
+from prover.training.examples import read_corpus
 from prover.training.store import StepStore
 
 FINISHED, INTERRUPTED = 0, 130
@@ -120,6 +121,18 @@ def add_run(path: Path, folder: Path) -> int:
     problems = {problem.id: problem for problem in Library().problems(Split.TRAIN)}
     with StepStore(path, run.plan.lean) as store:
         return _add(store, run, problems)
+
+
+def add_corpus(path: Path, file: Path) -> int:
+    """Put what was exported into a store, and return how many attempts came with it.
+
+    Raises:
+        InputError: it is no corpus, or holds proofs of another Lean.
+    """
+    corpus = read_corpus(file)
+    with StepStore(path, corpus.lean) as store:
+        store.add_corpus(corpus)
+    return len(corpus.attempts)
 
 
 def _add(store: StepStore, run: Run, problems: Mapping[str, Problem]) -> int:

@@ -10,8 +10,8 @@ from eval.records import Attempted, Record, Status
 from eval.store import Key, Tree
 from prover.errors import InputError
 from prover.generators.base import Step
-from prover.training.examples import Failure, Proof
-from prover.training.store import Attempt, StepStore
+from prover.training.examples import Attempt, Failure, Proof
+from prover.training.store import StepStore
 
 #: Failures kept of a state, and of an attempt; those on the way to a proof first, and the likely ones.
 FAILURES_OF_A_STATE, FAILURES_OF_AN_ATTEMPT = 8, 24

@@ -1,7 +1,8 @@
 """What a decoder learns from: verified proofs, and tactics that failed on the way to them.
 
-A corpus is a file of JSON lines under xz: ``{"corpus": 1, ...}`` first, then ``{"proof": ...}`` and
-``{"failure": ...}``. It is what the store (``store.py``) holds, sorted: equal stores make equal files.
+A corpus is a file of JSON lines under xz: ``{"corpus": 1, ...}`` first, then ``{"proof": ...}``,
+``{"failure": ...}`` and ``{"attempt": ...}``. It is what the store (``store.py``) holds, sorted: equal stores
+make equal files.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from prover.generators.base import Step
 from prover.theorem_file import write_atomically
 
 VERSION = 1
+_COUNTED = ("proofs", "failures", "attempts")
 #: In the checkout: the proofs that the shipped checkpoint was trained on.
 SHIPPED = Path(__file__).parent / "data" / "corpus.jsonl.xz"
 
@@ -61,6 +63,28 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class Attempt:
+    """One search for a proof, and how it went."""
+
+    theorem: str
+    module: str
+    #: ``library`` or ``synthetic``.
+    source: str
+    generator: str
+    model_hash: str
+    seed: int
+    proved: bool
+    #: Tactics that it was allowed, and those that it ran.
+    budget: int
+    tactics: int
+    expansions: int
+    seconds: float
+    #: The length of the shortest open goals that were reached, over that of the first ones: below 1 it came
+    #: nearer, 0 it is proved.
+    closest: float
+
+
+@dataclass(frozen=True, slots=True)
 class Corpus:
     """What a decoder is trained on."""
 
@@ -68,6 +92,8 @@ class Corpus:
     failures: tuple[Failure, ...]
     #: The Lean that accepted the proofs.
     lean: str = ""
+    #: How they came about: nothing is learned from it, but a store that goes on knows what was tried.
+    attempts: tuple[Attempt, ...] = ()
 
 
 def write_corpus(corpus: Corpus, path: Path) -> None:
@@ -93,14 +119,15 @@ def read_corpus(path: Path) -> Corpus:
     """
     proofs: list[Proof] = []
     failures: list[Failure] = []
+    attempts: list[Attempt] = []
     try:
         with lzma.open(path, "rt", encoding="utf-8", errors="surrogatepass") as file:
             head = json.loads(file.readline())
             if head.get("corpus") != VERSION:
                 raise ValueError(f"no corpus of version {VERSION}")
             for line in file:
-                _sort_in(json.loads(line), proofs, failures)
-            if (len(proofs), len(failures)) != (head["proofs"], head["failures"]):
+                _sort_in(json.loads(line), proofs, failures, attempts)
+            if [len(proofs), len(failures), len(attempts)] != [head[name] for name in _COUNTED]:
                 raise ValueError("lines are missing")
     except FileNotFoundError:
         raise InputError(f"there is no corpus {path}: make one with `prover data export`") from None
@@ -108,20 +135,26 @@ def read_corpus(path: Path) -> Corpus:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
     except (ValueError, KeyError, TypeError, AttributeError, EOFError, lzma.LZMAError) as error:
         raise InputError(f"{path} is no corpus, or a damaged one ({error}): export it again") from error
-    return Corpus(tuple(proofs), tuple(failures), head["lean"])
+    return Corpus(tuple(proofs), tuple(failures), head["lean"], tuple(attempts))
 
 
 def _lines(corpus: Corpus) -> Iterator[Mapping[str, Any]]:
-    counts = {"proofs": len(corpus.proofs), "failures": len(corpus.failures)}
+    counts = {name: len(getattr(corpus, name)) for name in _COUNTED}
     yield {"corpus": VERSION, "lean": corpus.lean, **counts}
     for proof in sorted(corpus.proofs, key=lambda p: (p.position, p.theorem, p.script)):
         yield {"proof": asdict(proof)}
     for failure in sorted(corpus.failures, key=lambda f: (f.theorem, f.goals, f.tactic)):
         yield {"failure": asdict(failure)}
+    for attempt in corpus.attempts:
+        yield {"attempt": asdict(attempt)}
 
 
-def _sort_in(line: Mapping[str, Any], proofs: list[Proof], failures: list[Failure]) -> None:
-    if "proof" in line:
+def _sort_in(
+    line: Mapping[str, Any], proofs: list[Proof], failures: list[Failure], attempts: list[Attempt]
+) -> None:
+    if "attempt" in line:
+        attempts.append(Attempt(**line["attempt"]))
+    elif "proof" in line:
         body = line["proof"]
         proofs.append(Proof(**{**body, "steps": steps_from_json(body["steps"])}))
     else:

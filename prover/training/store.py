@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from prover.errors import InputError
-from prover.training.examples import Corpus, Failure, Proof, steps_from_json
+from prover.training.examples import Attempt, Corpus, Failure, Proof, steps_from_json
 
 VERSION = "1"
 
@@ -37,28 +37,6 @@ CREATE TABLE failures (
     PRIMARY KEY (theorem, goals, tactic)
 );
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """One search for a proof, and how it went."""
-
-    theorem: str
-    module: str
-    #: ``library`` or ``synthetic``.
-    source: str
-    generator: str
-    model_hash: str
-    seed: int
-    proved: bool
-    #: Tactics that it was allowed, and those that it ran.
-    budget: int
-    tactics: int
-    expansions: int
-    seconds: float
-    #: The length of the shortest open goals that were reached, over that of the first ones: below 1 it came
-    #: nearer, 0 it is proved.
-    closest: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +120,7 @@ class StepStore:
         """
         try:
             with self._file:
-                _insert(self._file, "attempts", asdict(attempt) | {"proved": int(attempt.proved)})
+                _insert(self._file, "attempts", asdict(attempt))
                 for proof in proofs:
                     _insert(self._file, "proofs", _proof_row(proof))
                 for failure in failures:
@@ -177,9 +155,35 @@ class StepStore:
         rows = self._file.execute("SELECT theorem, goals, tactic, message FROM failures ORDER BY 1, 2, 3")
         return [Failure(row[0], tuple(json.loads(row[1])), row[2], row[3]) for row in rows]
 
+    def attempts(self) -> list[Attempt]:
+        """Every attempt."""
+        names = [field.name for field in fields(Attempt)]
+        rows = self._file.execute(f"SELECT {', '.join(names)} FROM attempts ORDER BY rowid")
+        found = (dict(zip(names, row, strict=True)) for row in rows)
+        return [Attempt(**row | {"proved": bool(row["proved"])}) for row in found]
+
     def corpus(self) -> Corpus:
-        """Everything to learn from."""
-        return Corpus(tuple(self.proofs()), tuple(self.failures()), self._lean)
+        """Everything to learn from, and how it came about."""
+        return Corpus(tuple(self.proofs()), tuple(self.failures()), self._lean, tuple(self.attempts()))
+
+    def add_corpus(self, corpus: Corpus) -> None:
+        """Take over a corpus; what is there already stays once, attempts too.
+
+        Raises:
+            InputError: the disk is full or gone.
+        """
+        known = set(self.attempts())
+        try:
+            with self._file:
+                for attempt in corpus.attempts:
+                    if attempt not in known:
+                        _insert(self._file, "attempts", asdict(attempt))
+                for proof in corpus.proofs:
+                    _insert(self._file, "proofs", _proof_row(proof))
+                for failure in corpus.failures:
+                    _insert(self._file, "failures", asdict(failure) | {"goals": _dump(failure.goals)})
+        except sqlite3.Error as error:
+            raise InputError(f"{self._path} cannot be written: {error}") from error
 
     def counts(self) -> dict[str, int]:
         """How much it holds."""

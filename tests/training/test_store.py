@@ -17,10 +17,11 @@ from hypothesis import strategies as st
 
 from prover.errors import InputError
 from prover.generators.base import Step
-from prover.training.examples import Corpus, Failure, Proof, read_corpus, write_corpus
-from prover.training.store import Attempt, StepStore
+from prover.training.examples import Attempt, Corpus, Failure, Proof, read_corpus, write_corpus
+from prover.training.store import StepStore
 
 LEAN = "4.28.0"
+HEAD = b'{"corpus": 1, "lean": "", "proofs": 1, "failures": 0, "attempts": 0}\n'
 STEPS = (Step(("n : Nat\n⊢ n = n ∧ True",), "constructor"), Step(("⊢ n = n", "⊢ True"), "rfl"))
 PROOF = Proof("T.one", "M", "theorem T.one : …", 3, STEPS, "library", "train", "portfolio", 7)
 FAILURE = Failure("T.one", ("⊢ n = n ∧ True",), "omega", "omega could not prove the goal")
@@ -92,6 +93,18 @@ def test_equal_stores_make_equal_files(tmp_path: Path) -> None:
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
+def test_a_corpus_makes_the_same_store_again(tmp_path: Path) -> None:
+    failed = replace(ATTEMPT, theorem="T.two", proved=False, closest=0.5)
+    with StepStore(tmp_path / "one", LEAN) as store:
+        store.add(ATTEMPT, [PROOF], [FAILURE])
+        store.add(failed, [], [])
+        write_corpus(store.corpus(), tmp_path / "corpus")
+    with StepStore(tmp_path / "two", LEAN) as store:
+        for _ in range(2):
+            store.add_corpus(read_corpus(tmp_path / "corpus"))
+        assert store.corpus() == Corpus((PROOF,), (FAILURE,), LEAN, (ATTEMPT, failed))
+
+
 # --- faults -------------------------------------------------------------------------------------------
 
 
@@ -153,8 +166,8 @@ def _holds(path: Path, count: int) -> bool:
     [
         b"no xz",
         lzma.compress(b"{}\n"),
-        lzma.compress(b'{"corpus": 1, "lean": "", "proofs": 1, "failures": 0}\n'),
-        lzma.compress(b'{"corpus": 1, "lean": "", "proofs": 1, "failures": 0}\n{"proof": {}}\n'),
+        lzma.compress(HEAD),
+        lzma.compress(HEAD + b'{"proof": {}}\n'),
         lzma.compress(b'{"corpus": 1}' * 1000)[:-20],
     ],
 )
