@@ -35,6 +35,11 @@ def check_generator(name: str) -> None:
         )
 
 
+def has_decoder(name: str) -> bool:
+    """Say whether a generator is a decoder, or has one in it."""
+    return "decoder" in name.split("+")
+
+
 def learns(name: str) -> bool:
     """Say whether a generator can be taught proofs."""
     return "knn" in name.split("+")
@@ -46,10 +51,9 @@ def needs_corpus(name: str, decoder: DecoderOptions = SHIPPED) -> bool:
     Raises:
         InputError: the decoder's model cannot be found, or knows no such prompt.
     """
-    parts = name.split("+")
-    if "knn" in parts:
+    if "knn" in name.split("+"):
         return True
-    if "decoder" not in parts:
+    if not has_decoder(name):
         return False
     from prover.decoder.loading import shows_context
 

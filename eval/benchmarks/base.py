@@ -66,6 +66,11 @@ class Problem:
         return Source("Problem", f"{self.id}.lean", f"{self.header}\n{self.statement}\n")
 
 
+def draw(text: str) -> bytes:
+    """Where a name comes in a random order that is always the same."""
+    return hashlib.sha256(text.encode()).digest()
+
+
 def tag_value(tags: Iterable[str], key: str) -> str:
     """The value of the first tag ``key:value``, or ""."""
     return next((tag.partition(":")[2] for tag in tags if tag.startswith(f"{key}:")), "")

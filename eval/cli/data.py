@@ -19,19 +19,8 @@ from typing import Any
 
 import click
 
-from eval.cli.main import EvalGroup
+from eval.cli.main import TellingGroup
 from prover.cli.decoder_options import decoder_options
-
-
-class DataGroup(EvalGroup):
-    """Knows its commands from the start; tells errors without a traceback."""
-
-    def list_commands(self, context: click.Context) -> list[str]:
-        return click.Group.list_commands(self, context)
-
-    def get_command(self, context: click.Context, name: str) -> click.Command | None:
-        return click.Group.get_command(self, context, name)
-
 
 _proofs = click.option(
     "--proofs",
@@ -44,7 +33,7 @@ _proofs = click.option(
 _store = click.argument("store", type=click.Path(path_type=Path, dir_okay=False))
 
 
-@click.group(cls=DataGroup, name="data", context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=TellingGroup, name="data", context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """Make proofs to learn from."""
 

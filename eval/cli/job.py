@@ -12,7 +12,7 @@ import click
 
 from eval.attempt import Bench
 from eval.benchmarks import lean_of, load_benchmark
-from eval.benchmarks.base import Benchmark, Problem, Split
+from eval.benchmarks.base import Benchmark, Problem, Split, draw
 from eval.cli.arguments import Arguments
 from eval.cli.progress import Progress
 from eval.cli.tally import Tally
@@ -22,7 +22,7 @@ from eval.ray_cluster import connected
 from eval.records import Plan
 from eval.runner import run
 from eval.store import RunStore
-from prover.choosing import check_generator, learns
+from prover.choosing import check_generator, has_decoder, learns
 from prover.cli.interrupt import run_interruptibly
 from prover.decoder.options import DecoderOptions
 from prover.errors import InputError
@@ -89,7 +89,7 @@ def chosen(
     wanted = [problem for problem in problems if not only or problem.id in only]
     if not wanted:
         raise InputError("this split has no theorems")
-    drawn = sorted(wanted, key=lambda problem: hashlib.sha256(problem.id.encode()).digest())[:sample]
+    drawn = sorted(wanted, key=lambda problem: draw(problem.id))[:sample]
     return sorted(drawn, key=lambda problem: problem.position)[:limit]
 
 
@@ -102,7 +102,7 @@ def plan_of(
         benchmark_version=benchmark.version,
         split=given.split,
         generator=given.generator,
-        decoder=given.decoder.description if "decoder" in given.generator.split("+") else "",
+        decoder=given.decoder.description if has_decoder(given.generator) else "",
         online=given.online,
         seeds=given.seeds,
         expansions=given.expansions,

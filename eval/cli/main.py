@@ -19,8 +19,22 @@ import click
 from prover.errors import InputError, ProverError
 
 
-class EvalGroup(click.Group):
-    """Imports a command when it is asked for, and tells errors without a traceback."""
+class TellingGroup(click.Group):
+    """Tells errors without a traceback."""
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except ProverError as error:
+            click.echo(f"prover: {error}", err=True)
+            sys.exit(2 if isinstance(error, InputError) else 3)
+        except KeyboardInterrupt:
+            click.echo("Interrupted.", err=True)
+            sys.exit(130)
+
+
+class EvalGroup(TellingGroup):
+    """Imports a command when it is asked for."""
 
     COMMANDS = ("run", "report", "compare", "verify", "extract", "expressible")
 
@@ -32,16 +46,6 @@ class EvalGroup(click.Group):
             return None
         command: click.Command = getattr(import_module(f"eval.cli.{name}"), name)
         return command
-
-    def invoke(self, context: click.Context) -> Any:
-        try:
-            return super().invoke(context)
-        except ProverError as error:
-            click.echo(f"prover: {error}", err=True)
-            sys.exit(2 if isinstance(error, InputError) else 3)
-        except KeyboardInterrupt:
-            click.echo("Interrupted.", err=True)
-            sys.exit(130)
 
 
 @click.group(cls=EvalGroup, name="eval", context_settings={"help_option_names": ["-h", "--help"]})

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from eval.benchmarks.base import Problem
+from eval.benchmarks.base import Problem, draw
 from prover.training.store import Standing
 
 #: Theorems of a module that are taken before the next module's turn: few, so that some large modules on maps
@@ -44,14 +43,10 @@ def in_turn(problems: Sequence[Problem]) -> list[Problem]:
     """All problems: turn by turn, in each turn up to so many of a module, modules and problems at random."""
     taken: Counter[str | None] = Counter()
     turns: list[tuple[int, bytes, Problem]] = []
-    for problem in sorted(problems, key=lambda p: _draw(p.id)):
-        turns.append((taken[problem.module] // TURN, _draw(problem.module or problem.tag("module")), problem))
+    for problem in sorted(problems, key=lambda p: draw(p.id)):
+        turns.append((taken[problem.module] // TURN, draw(problem.module or problem.tag("module")), problem))
         taken[problem.module] += 1
     return [problem for *_, problem in sorted(turns, key=lambda turn: turn[:2])]
-
-
-def _draw(text: str) -> bytes:
-    return hashlib.sha256(text.encode()).digest()
 
 
 def _shares(kinds: Sequence[Sequence[Problem]], shares: Sequence[float], size: int) -> list[Problem]:

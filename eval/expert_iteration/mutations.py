@@ -7,12 +7,11 @@ what does not elaborate again is passed over. A plan is only a guess: what count
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from eval.benchmarks.base import Problem, Split
+from eval.benchmarks.base import Problem, Split, draw
 from prover.generators.base import NAME_PART
 from prover.generators.printed import Relation, cut_comma, inner_names, one_line, relation
 from prover.lean.messages import Declaration
@@ -173,7 +172,7 @@ def synthetic(
         known: names of those that were made already.
     """
     theorems = [p for p in corpus.premises if p.kind == "theorem" and keep(p.module)]
-    stated = [(t, s) for t in sorted(theorems, key=lambda t: _draw(t.name)) if (s := taken_apart(t))]
+    stated = [(t, s) for t in sorted(theorems, key=lambda t: draw(t.name)) if (s := taken_apart(t))]
     done = set(known)
     found: list[tuple[Problem, Plan]] = []
     for place, (theorem, one) in enumerate(stated):
@@ -184,11 +183,7 @@ def synthetic(
             problem = _problem(theorem, one, mutation, names, corpus)
             if problem.id not in done:
                 found.append((problem, mutation.plan))
-    yield from sorted(found, key=lambda pair: _draw(pair[0].id))
-
-
-def _draw(text: str) -> bytes:
-    return hashlib.sha256(text.encode()).digest()
+    yield from sorted(found, key=lambda pair: draw(pair[0].id))
 
 
 def _problem(

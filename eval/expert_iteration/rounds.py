@@ -14,7 +14,7 @@ from eval.expert_iteration.mutations import Plan
 from eval.expert_iteration.planned import Planned
 from eval.lessons import Lesson
 from eval.runner import OnEvent, run
-from prover.choosing import learns
+from prover.choosing import has_decoder, learns
 from prover.decoder.options import SHIPPED, DecoderOptions
 from prover.lean.toolchain import LeanCommand
 from prover.premises import Report
@@ -40,8 +40,8 @@ class Round:
     @property
     def label(self) -> str:
         """What stands in the store for what attempted a theorem."""
-        has_decoder = "decoder" in self.generator.split("+")
-        return f"{self.generator} ({self.decoder.description})" if has_decoder else self.generator
+        decoder = f" ({self.decoder.description})" if has_decoder(self.generator) else ""
+        return f"{self.generator}{decoder}"
 
 
 async def collect(

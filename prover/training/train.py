@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prover.decoder.loading import CONTEXT
+from prover.decoder.options import RECIPE
 from prover.decoder.prompts import PromptForm, bare
 from prover.errors import InputError
 from prover.premises import PremiseCorpus, corpus_path
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from prover.training.trainer import AnswerTrainer
 
 FORMAT = "prover training 1"
-RECORD = "training.json"
 _PACKAGES = ("torch", "transformers", "tokenizers", "accelerate")
 
 #: Held-out proofs that are measured with, of each form.
@@ -86,7 +86,7 @@ def _check_packages(recipe: Recipe) -> None:
 
 def _begun(job: Job, corpus: Corpus) -> dict[str, Any]:
     """Begin the folder's record, or take up the one that is there."""
-    record = {
+    record: dict[str, Any] = {
         "format": FORMAT,
         "form": job.recipe.form,
         "recipe": as_json(job.recipe),
@@ -97,7 +97,7 @@ def _begun(job: Job, corpus: Corpus) -> dict[str, Any]:
             "lean": corpus.lean,
         },
     }
-    record = {**json.loads(json.dumps(record))}  # as it will be read
+    record = json.loads(json.dumps(record))  # as it will be read
     there = read_record(job.out)
     if there is None:
         if job.out.exists() and any(job.out.iterdir()):
@@ -127,19 +127,19 @@ def read_record(folder: Path) -> dict[str, Any] | None:
         InputError: it is no record of a training.
     """
     try:
-        record: dict[str, Any] = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        record: dict[str, Any] = json.loads((folder / RECIPE).read_text(encoding="utf-8"))
         if record["format"] != FORMAT:
             raise ValueError(record["format"])
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{folder / RECORD} is no record of a training ({error})") from error
+        raise InputError(f"{folder / RECIPE} is no record of a training ({error})") from error
     return record
 
 
 def _write(folder: Path, record: Mapping[str, Any]) -> None:
     text = json.dumps(record, ensure_ascii=False, indent=2) + "\n"
-    write_atomically(folder / RECORD, text.encode())
+    write_atomically(folder / RECIPE, text.encode())
 
 
 # --- what is learned from -------------------------------------------------------------------------
