@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 PARTS = ("portfolio", "knn", "decoder")
 #: What a part counts in a mixture, before the weights are normalised (docs/log.md says how it was found).
 WEIGHTS = {"portfolio": 1.0, "knn": 1.0, "decoder": 1.0}
+#: The power of a decoder's verdict on a candidate (docs/log.md).
+VERDICT = 1.0
 
 
 def check_generator(name: str) -> None:
@@ -110,9 +112,14 @@ def make_baseline(
 
 
 def mixture_of(parts: dict[str, TacticGenerator]) -> TacticGenerator:
-    """Return the one part, or the mixture of several."""
-    if len(parts) == 1:
-        return next(iter(parts.values()))
+    """Return the one part, or the mixture of several, judged by the decoder if there is one that can."""
     from prover.generators.mixture import Mixture
 
-    return Mixture([(part, WEIGHTS[name]) for name, part in parts.items()])
+    several = [(part, WEIGHTS[name]) for name, part in parts.items()]
+    generator: TacticGenerator = Mixture(several) if len(parts) > 1 else several[0][0]
+    if "decoder" not in parts:
+        return generator
+    from prover.decoder.judging import Judge, Judged
+
+    judge = parts["decoder"]
+    return Judged(generator, judge, VERDICT) if isinstance(judge, Judge) and judge.judges else generator

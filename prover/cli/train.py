@@ -112,6 +112,12 @@ def _told_errors() -> Iterator[None]:
     help="Share of the synthetic proofs an epoch.",
 )
 @click.option(
+    "--lessons",
+    type=_NOT_NEGATIVE,
+    default=0.0,
+    help="States a proof that are told with what worked and what failed there.",
+)
+@click.option(
     "--held-out",
     type=click.FloatRange(min=0, max=0.9),
     default=_DEFAULT.held_out,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 #: Token ids of our own tokenizer, or text for a model that brings its own.
 Prompt = tuple[int, ...] | str
@@ -98,4 +98,17 @@ class Backend(Protocol):
 
     async def close(self) -> None:
         """Give back what it holds."""
+        ...
+
+
+@runtime_checkable
+class JudgingBackend(Protocol):
+    """A backend that can say of a text whether it would do."""
+
+    async def judge(self, prompts: Sequence[Prompt], texts: Sequence[Sequence[str]]) -> list[list[float]]:
+        """Return the natural log-probability that each text, with its end, is of a proof.
+
+        Raises:
+            ModelUnavailable: the model cannot be run.
+        """
         ...

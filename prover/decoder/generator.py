@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-from prover.decoder.completion import Backend, Completion, Sampling
+from prover.decoder.completion import Backend, Completion, JudgingBackend, Sampling
 from prover.decoder.writers import Writer
 from prover.generators.base import Candidate, Query
 from prover.generators.mixture import log_sum_exp
@@ -19,12 +19,16 @@ class Decoder:
 
     name = "decoder"
 
-    def __init__(self, backend: Backend, writer: Writer, sampling: Sampling, batch: int = 1) -> None:
+    def __init__(
+        self, backend: Backend, writer: Writer, sampling: Sampling, batch: int = 1, judges: bool = False
+    ) -> None:
         """Make a generator.
 
         Args:
             batch: queries that a search should bring together.
+            judges: whether the model has learned to say of a tactic that it fails.
         """
+        self.judges = judges and isinstance(backend, JudgingBackend)
         self.backend = backend
         self.batch = batch
         self._writer = writer
@@ -41,6 +45,18 @@ class Decoder:
         seeds = [query.seed for query in queries]
         answers = await self.backend.complete(prompts, self._sampling, seeds)
         return [candidates(answer, self._writer) for answer in answers]
+
+    async def judge(
+        self, queries: Sequence[Query], tactics: Sequence[Sequence[str]]
+    ) -> list[list[float | None]]:
+        """See :class:`prover.decoder.judging.Judge`; a tactic longer than it could draw has no verdict."""
+        assert isinstance(self.backend, JudgingBackend), "asked only where it judges"
+        longest = self._sampling.max_tokens
+        short = [[t for t in own if self._writer.answer_tokens(t) <= longest] for own in tactics]
+        prompts = [self._writer.prompt(query) for query in queries]
+        found = await self.backend.judge(prompts, short)
+        verdicts = [dict(zip(own, said, strict=True)) for own, said in zip(short, found, strict=True)]
+        return [[said.get(t) for t in own] for own, said in zip(tactics, verdicts, strict=True)]
 
 
 def candidates(completions: Sequence[Completion], writer: Writer) -> list[Candidate]:

@@ -70,7 +70,7 @@ async def opened_decoder(
     retrieve = _retriever(corpus) if prompting.form is PromptForm.CONTEXT else no_context
     backend, writer, batch = await _engine(options, prompting, retrieve)
     try:
-        yield _generator(prompting, backend, writer, batch)
+        yield _generator(prompting, backend, writer, batch, _has_lessons(options))
     finally:
         await backend.close()
 
@@ -190,8 +190,15 @@ def _about(text: str) -> int:
     return len(text) // 2 + 1
 
 
-def _generator(prompting: _Prompting, backend: Backend, writer: Writer, batch: int) -> TacticGenerator:
+def _has_lessons(options: DecoderOptions) -> bool:
+    """Whether a model of ours was taught what fails."""
+    return bool(recipe_of(options.model).get("recipe", {}).get("lessons"))
+
+
+def _generator(
+    prompting: _Prompting, backend: Backend, writer: Writer, batch: int, judges: bool
+) -> TacticGenerator:
     if prompting.form is not PromptForm.WHOLE:
-        return Decoder(backend, writer, prompting.sampling, batch)
+        return Decoder(backend, writer, prompting.sampling, batch, judges and prompting.template is None)
     split = prompting.template.tactics_of if prompting.template else own_tactics_of
     return WholeProofs(backend, writer, prompting.sampling, split)

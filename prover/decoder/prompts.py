@@ -131,6 +131,11 @@ def answer(tactic: str) -> tuple[Piece, ...]:
     return (*_text(tactic), Mark.END)
 
 
+def verdict(works: bool) -> Mark:
+    """What is to follow a tactic and its end where it is judged: of a proof, or another one is needed."""
+    return Mark.PROOF if works else Mark.TACTIC
+
+
 def whole_answer(tactics: Sequence[str]) -> tuple[Piece, ...]:
     """What is to follow a prompt of the form ``whole``: the tactics that are missing."""
     first, *others = tactics or ("",)

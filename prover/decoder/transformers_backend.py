@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
+from itertools import accumulate
 from typing import cast
 
 import torch
@@ -24,6 +25,7 @@ from prover.decoder.checkpoint import LoadedModel, end_ids
 from prover.decoder.completion import Completion, Decoding, Prompt, Sampling, Usage
 from prover.decoder.drawing import Beam, Continuation, Drawing, Limits, Noise, Sampler, draw
 from prover.decoder.prefix_cache import Ids, PrefixCache
+from prover.decoder.prompts import verdict
 from prover.decoder.vocabulary import ForeignVocabulary, OwnVocabulary, Vocabulary
 from prover.errors import InputError, ModelUnavailable
 
@@ -54,6 +56,20 @@ class _Score:
     @property
     def tokens(self) -> int:
         return len(self.prompt) + sum(map(len, self.texts))
+
+    @property
+    def read(self) -> tuple[Ids, ...]:
+        """What is run of the texts: what their last tokens would be followed by is of no interest."""
+        return tuple(text[:-1] for text in self.texts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Judge(_Score):
+    """Verdicts wanted on texts after a prompt, whose ends are run as well."""
+
+    @property
+    def read(self) -> tuple[Ids, ...]:
+        return self.texts
 
 
 _Job = _Draw | _Score
@@ -136,7 +152,22 @@ class TransformersBackend:
             InputError: a prompt with one of its texts is longer than the model's context.
             ModelUnavailable: memory does not suffice, or the backend is closed.
         """
-        jobs = [self._score(self._checked(prompt), own) for prompt, own in zip(prompts, texts, strict=True)]
+        jobs = [_Score(*self._told(prompt, own)) for prompt, own in zip(prompts, texts, strict=True)]
+        return cast(list[list[float]], await self._batcher.submit(jobs))
+
+    async def judge(self, prompts: Sequence[Prompt], texts: Sequence[Sequence[str]]) -> list[list[float]]:
+        """The natural log-probability of <PROOF> against <TACTIC> after each text and its end.
+
+        A model that was trained with lessons says so whether a tactic is of a proof, or fails.
+
+        Args:
+            texts: some for each prompt.
+
+        Raises:
+            InputError: a prompt with one of its texts is longer than the model's context.
+            ModelUnavailable: memory does not suffice, or the backend is closed.
+        """
+        jobs = [_Judge(*self._told(prompt, own)) for prompt, own in zip(prompts, texts, strict=True)]
         return cast(list[list[float]], await self._batcher.submit(jobs))
 
     async def close(self) -> None:
@@ -159,14 +190,15 @@ class TransformersBackend:
         room = self._loaded.max_context - len(prompt)
         return _Draw(prompt, replace(sampling, max_tokens=min(sampling.max_tokens, room)), seed)
 
-    def _score(self, prompt: Ids, texts: Sequence[str]) -> _Score:
-        end = tuple(self._vocabulary.ends)[:1]
+    def _told(self, asked: Prompt, texts: Sequence[str]) -> tuple[Ids, tuple[Ids, ...]]:
+        """A prompt and its texts in tokens."""
+        prompt, end = self._checked(asked), tuple(self._vocabulary.ends)[:1]
         ids = tuple((*self._vocabulary.continuation(text), *end) for text in texts)
-        # The last token is predicted, and need not be run.
+        # The last token is predicted, and need not be run; where it is, nothing of it is kept.
         longest, most = len(prompt) + max(map(len, ids), default=0) - 1, self._loaded.max_context
         if longest > most:
             raise InputError(f"A prompt and its text have {longest} tokens, and {self.name} takes {most}.")
-        return _Score(prompt, ids)
+        return prompt, ids
 
     # --- in the thread ----------------------------------------------------------------------------
 
@@ -243,10 +275,18 @@ class TransformersBackend:
         return [*answers], sum(it.tokens for answer in answers for it in answer)
 
     def _scores(self, jobs: Sequence[_Score], branches: Branches, logits: Tensor) -> list[_Answer]:
-        # What a text's last token would be followed by is of no interest.
-        given = [[text[:-1] for text in job.texts if len(text) > 1] for job in jobs]
+        given = [[text for text in job.read if text] for job in jobs]
         after = branches.read(given) if any(given) else logits[:, None]
-        return [_sums(job.texts, logits[row], after[row]) for row, job in enumerate(jobs)]
+        return [self._read(job, logits[row], after[row]) for row, job in enumerate(jobs)]
+
+    def _read(self, job: _Score, first: Tensor, after: Tensor) -> list[float]:
+        """The answers to a job, from the logits (V,) after its prompt and those (Q, V) in its texts."""
+        if not isinstance(job, _Judge):
+            return _sums(job.texts, first, after)
+        assert self._loaded.codec is not None, "only own models judge"
+        ends = [end - 1 for end in accumulate(map(len, job.texts))]
+        marks = [self._loaded.codec.mark_id(verdict(works)) for works in (True, False)]
+        return after[ends][:, marks].float().log_softmax(dim=-1)[:, 0].tolist()
 
     def _check_open(self) -> None:
         if self._closing.is_set():
@@ -269,8 +309,8 @@ class TransformersBackend:
         return Completion(text, drawn.logprob, len(drawn.ids), drawn.text is not None)
 
 
-def _likeness(job: _Job) -> tuple[bool, int]:
-    return isinstance(job, _Score), job.tokens
+def _likeness(job: _Job) -> tuple[str, int]:
+    return type(job).__name__, job.tokens
 
 
 def _vocabulary(loaded: LoadedModel) -> Vocabulary:

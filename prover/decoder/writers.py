@@ -32,6 +32,10 @@ class Writer(Protocol):
         """The tactic in an answer; "" when there is none."""
         ...
 
+    def answer_tokens(self, tactic: str) -> int:
+        """Tokens of a tactic as an answer, its end included."""
+        ...
+
 
 def no_context(query: Query) -> Sequence[str]:
     """The retriever of forms that show no declarations."""
@@ -59,6 +63,9 @@ class OwnWriter:
 
     def tactic(self, text: str) -> str:
         return text.strip()
+
+    def answer_tokens(self, tactic: str) -> int:
+        return self._codec.count(tactic) + 1
 
 
 class TemplateWriter:
@@ -88,6 +95,9 @@ class TemplateWriter:
 
     def tactic(self, text: str) -> str:
         return self._template.tactic_of(text)
+
+    def answer_tokens(self, tactic: str) -> int:
+        return self._count(tactic) + 1
 
 
 def _hash(text: str) -> str:

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from prover.decoder.loading import PROOF_TOKENS, TACTIC_TOKENS
-from prover.decoder.prompts import PromptForm, Situation, answer, bare, compose, whole_answer
+from prover.decoder.prompts import PromptForm, Situation, answer, bare, compose, verdict, whole_answer
 from prover.training.declarations import Exercise
 from prover.training.examples import Proof
+from prover.training.lessons import Lesson
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,12 +36,17 @@ IGNORED = -100
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A token sequence, ``ids`` and ``learned`` of equal length T."""
+    """A token sequence, ``ids`` and ``learned`` of equal length T.
+
+    It may hold several continuations of one beginning, which do not see each other: then ``branches`` says of
+    each token which one it belongs to, from 1; 0 is the beginning that all of them see.
+    """
 
     ids: tuple[int, ...]
     learned: tuple[bool, ...]
-    #: A form, or ``declarations``.
+    #: A form, ``declarations``, or ``lessons``.
     kind: str
+    branches: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +67,8 @@ class Mix:
     prompts: float = 0.0
     #: Share of the synthetic proofs that an epoch tells, drawn anew each time.
     synthetic: float = 1.0
+    #: States a proof that are told with what worked and what failed there.
+    lessons: float = 0.0
 
 
 # --- which proofs ---------------------------------------------------------------------------------
@@ -133,6 +141,19 @@ class RowMaker:
         shown, learned = self.codec.encode(exercise.shown), self.codec.encode(exercise.learned)
         return Row(shown + learned, (False,) * len(shown) + (True,) * len(learned), "declarations")
 
+    def lesson(self, lesson: Lesson, form: PromptForm) -> Row:
+        """The row of a state with its tactics, each from its <TACTIC> to its verdict."""
+        *shared, start = self.prompt(lesson.proof, lesson.place, form)
+        ids, learned, branches = list(shared), [False] * len(shared), [0] * len(shared)
+        tactics = [(t, True) for t in lesson.worked] + [(t, False) for t in lesson.failed]
+        for branch, (tactic, works) in enumerate(tactics, start=1):
+            text = self.codec.encode(answer(tactic))
+            if len(text) <= TACTIC_TOKENS:
+                ids += [start, *text, self.codec.mark_id(verdict(works))]
+                learned += [False, *[works] * len(text), True]
+                branches += [branch] * (len(text) + 2)
+        return Row(tuple(ids), tuple(learned), "lessons", tuple(branches))
+
     def _whole(self, proof: Proof) -> list[Row]:
         prompt = self.prompt(proof, 0, PromptForm.WHOLE)
         learned = self.codec.encode(whole_answer(proof.script))
@@ -184,12 +205,15 @@ class Batches:
         tokens: int,
         seed: int,
         exercises: Sequence[Sequence[Exercise]] = (),
+        lessons: Sequence[Lesson] = (),
     ) -> None:
         """Take what there is to learn.
 
         Args:
             tokens: of a batch, padding among them; a longer row is a batch of its own.
             exercises: of each kind, drawn from one kind as often as from another.
+            lessons: drawn in the forms of the mix, library theorems as often as their share among them and
+                synthetic ones at their share of the mix.
         """
         self._maker = maker
         self._proofs = proofs
@@ -197,6 +221,8 @@ class Batches:
         self._tokens = tokens
         self._seed = seed
         self._exercises = [kind for kind in exercises if kind]
+        self._lessons = lessons
+        self._lesson_weights = [mix.synthetic if it.proof.source == "synthetic" else 1.0 for it in lessons]
         self._tactics = Counter(step.tactic for proof in proofs for step in proof.steps)
         self._pairs = Counter(step for proof in proofs for step in proof.steps)
 
@@ -209,7 +235,10 @@ class Batches:
             chosen = [self._proofs[place] for place in order[start : start + _POOL]]
             rows = [row for proof in chosen for row in self._rows(proof, chance)]
             rows += self._drawn(len(chosen), chance)
-            batches = list(bucketed(rows, self._tokens))
+            batches = [
+                *bucketed(rows, self._tokens),
+                *bucketed(self._taught(len(chosen), chance), self._tokens),
+            ]
             chance.shuffle(batches)
             yield from batches
 
@@ -228,6 +257,15 @@ class Batches:
         of_tactic = (mix.frequent / self._tactics[step.tactic]) ** 0.5 if mix.frequent else 1.0
         of_pair = mix.repeated / self._pairs[step] if mix.repeated else 1.0
         return min(1.0, of_tactic) * min(1.0, of_pair)
+
+    def _taught(self, proofs: int, chance: random.Random) -> list[Row]:
+        """Rows of lessons, as many as belong to so many proofs."""
+        count = round(proofs * self._mix.lessons)
+        if not count or not self._lessons:
+            return []
+        forms, weights = zip(*self._mix.forms.items(), strict=True)
+        drawn = chance.choices(self._lessons, self._lesson_weights, k=count)
+        return [self._maker.lesson(it.drawn(chance), chance.choices(forms, weights)[0]) for it in drawn]
 
     def _drawn(self, proofs: int, chance: random.Random) -> list[Row]:
         """Rows of declarations, as many as belong to so many proofs."""
@@ -252,7 +290,9 @@ def bucketed(rows: Sequence[Row], tokens: int) -> Iterator[list[Row]]:
 def padded(rows: Sequence[Row], pad_id: int) -> dict[str, Tensor]:
     """Return a batch as ``input_ids`` and ``labels``, (B, T) both, padded on the right.
 
-    No mask is needed: under causal attention no token sees what stands on its right.
+    No mask is needed: under causal attention no token sees what stands on its right. Rows with branches,
+    which make up whole batches, come with an ``attention_mask`` (B, 1, T, T), true where a token sees another, and
+    ``position_ids`` (B, T).
     """
     import torch
 
@@ -263,4 +303,25 @@ def padded(rows: Sequence[Row], pad_id: int) -> dict[str, Tensor]:
         tokens = torch.tensor(row.ids, dtype=torch.long)
         ids[place, : len(tokens)] = tokens
         labels[place, : len(tokens)] = tokens.where(torch.tensor(row.learned), torch.tensor(IGNORED))
-    return {"input_ids": ids, "labels": labels}
+    batch = {"input_ids": ids, "labels": labels}
+    return batch | branched([row.branches for row in rows], length) if rows[0].branches else batch
+
+
+def branched(branches: Sequence[Sequence[int]], length: int) -> dict[str, Tensor]:
+    """What each token of a batch sees, and its position in its own continuation.
+
+    Args:
+        branches: of each row's tokens, see :class:`Row`; padding sees itself alone.
+
+    Returns:
+        ``attention_mask`` (B, 1, T, T) and ``position_ids`` (B, T).
+    """
+    import torch
+
+    of = torch.full((len(branches), length), -1, dtype=torch.long)
+    for place, row in enumerate(branches):
+        of[place, : len(row)] = torch.tensor(row, dtype=torch.long)
+    earlier = torch.ones(length, length, dtype=torch.bool).tril()
+    sees = earlier & ((of[:, None, :] == of[:, :, None]) | ((of[:, None, :] == 0) & (of[:, :, None] > 0)))
+    sees &= (of[:, :, None] >= 0) | torch.eye(length, dtype=torch.bool)
+    return {"attention_mask": sees[:, None], "position_ids": sees.sum(dim=2) - 1}

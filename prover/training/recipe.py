@@ -48,6 +48,7 @@ class Recipe:
     repeated: int = 0
     prompts: float = 0.0
     synthetic: float = 1.0
+    lessons: float = 0.0
     #: Tokens of a sequence: of a prompt and its answer.
     length: int = 1024
     #: Tokens of a batch, padding among them.

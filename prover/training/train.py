@@ -22,7 +22,8 @@ from prover.premises import PremiseCorpus, corpus_path
 from prover.theorem_file import write_atomically
 from prover.training.dataset import Batches, Mix, Retrieve, Row, RowMaker, bucketed, divided
 from prover.training.declarations import Exercise, exercises
-from prover.training.examples import Corpus, Proof, read_corpus
+from prover.training.examples import Corpus, Failure, Proof, read_corpus
+from prover.training.lessons import lessons
 from prover.training.recipe import Recipe, as_json, difference, file_hash, versions
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def train(job: Job, tell: Tell) -> dict[str, Any]:
     if not proofs:
         raise InputError(f"{job.data} holds no proof of the training split: collect some first")
     tell(f"{len(proofs)} proofs to learn from, {len(kept_out)} held out")
-    trainer, tokenizer = _prepared(job, proofs, kept_out, library, tell)
+    trainer, tokenizer = _prepared(job, proofs, corpus.failures, kept_out, library, tell)
     from prover.training.trainer import last_checkpoint
 
     trainer.train_from(last_checkpoint(job.out / "work") if job.resume else None)
@@ -197,7 +198,7 @@ def _texts(proofs: Sequence[Proof], library: PremiseCorpus | None) -> Iterator[s
     yield from (f"{d.name} : {d.type}" for d in premises if d.module in modules)
 
 
-def _lessons(
+def _exercises(
     recipe: Recipe, proofs: Sequence[Proof], library: PremiseCorpus | None, count: Callable[[str], int]
 ) -> list[list[Exercise]]:
     """Exercises from declarations; only from modules that proofs are learned from."""
@@ -213,6 +214,7 @@ def _lessons(
 def _prepared(
     job: Job,
     proofs: Sequence[Proof],
+    failures: Sequence[Failure],
     kept_out: Sequence[Proof],
     library: PremiseCorpus | None,
     tell: Tell,
@@ -237,9 +239,11 @@ def _prepared(
         recipe.repeated,
         recipe.prompts,
         recipe.synthetic,
+        recipe.lessons,
     )
-    lessons = _lessons(recipe, proofs, library, codec.count)
-    batches = Batches(maker, proofs, mix, recipe.batch, recipe.seed, lessons)
+    told = _exercises(recipe, proofs, library, codec.count)
+    taught = lessons(proofs, failures) if recipe.lessons else []
+    batches = Batches(maker, proofs, mix, recipe.batch, recipe.seed, told, taught)
     model = model_for(recipe, tokenizer)
     tell(f"{model.num_parameters() / 1e6:.1f} million parameters, {len(tokenizer)} tokens")
     checkpoint = last_checkpoint(work) if job.resume else None

@@ -46,18 +46,21 @@ def summed_loss(model: Any, batch: Mapping[str, Tensor]) -> tuple[Tensor, int]:
 
     Args:
         model: a causal language model, with adapters or without.
-        batch: ``input_ids`` and ``labels``, (B, T) both.
+        batch: what :func:`prover.training.dataset.padded` makes.
     """
+    inputs: dict[str, Any] = {name: it for name, it in batch.items() if name != "labels"} | {
+        "use_cache": False
+    }
     labels = batch["labels"][:, 1:]
     learned = labels != IGNORED
     causal = model.get_base_model() if hasattr(model, "get_base_model") else model
     with _autocast(batch["input_ids"].device):
         if _has_plain_head(causal):
             decoder = getattr(causal, causal.base_model_prefix)
-            hidden = decoder(input_ids=batch["input_ids"], use_cache=False).last_hidden_state  # (B, T, D)
+            hidden = decoder(**inputs).last_hidden_state  # (B, T, D)
             logits = causal.get_output_embeddings()(hidden[:, :-1][learned])  # (N, V)
         else:
-            logits = causal(input_ids=batch["input_ids"], use_cache=False).logits[:, :-1][learned]
+            logits = causal(**inputs).logits[:, :-1][learned]
     loss = torch.nn.functional.cross_entropy(logits.float(), labels[learned], reduction="sum")
     return loss, int(learned.sum())
 
@@ -181,7 +184,8 @@ class AnswerTrainer(Trainer):
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         if self._chooses_attention:
-            short = inputs["input_ids"].shape[1] <= _PLAIN_ATTENTION
+            # Plain attention takes no mask of booleans.
+            short = inputs["input_ids"].shape[1] <= _PLAIN_ATTENTION and "attention_mask" not in inputs
             model.set_attn_implementation("eager" if short else "sdpa")
         loss, learned = summed_loss(model, inputs)
         return loss / max(learned, 1)
