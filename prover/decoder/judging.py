@@ -43,7 +43,7 @@ class Judge(Protocol):
 
 
 class Judged:
-    """A generator whose candidates are judged before the search sees them; it learns if the generator does."""
+    """A generator whose candidates are judged before the search sees them; it learns if that one does."""
 
     def __init__(self, generator: TacticGenerator, judge: Judge, weight: float) -> None:
         """Make one.

@@ -291,8 +291,8 @@ def padded(rows: Sequence[Row], pad_id: int) -> dict[str, Tensor]:
     """Return a batch as ``input_ids`` and ``labels``, (B, T) both, padded on the right.
 
     No mask is needed: under causal attention no token sees what stands on its right. Rows with branches,
-    which make up whole batches, come with an ``attention_mask`` (B, 1, T, T), true where a token sees another, and
-    ``position_ids`` (B, T).
+    which make up whole batches, come with an ``attention_mask`` (B, 1, T, T), true where a token sees
+    another, and ``position_ids`` (B, T).
     """
     import torch
 
