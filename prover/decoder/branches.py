@@ -5,6 +5,8 @@ mask over the columns, so that a branch forks, and a beam changes its parent, by
 the prompt is there once, however many continuations it has. A token's position was fixed when it was run;
 where its column lies means nothing, which is why prompts and their cached prefixes are padded as it suits.
 
+A prompt may have an external memory (:mod:`memory`), which all its branches look up, and padding does not.
+
 Needs attention that takes any mask (B, 1, Q, K) and positions of their own: see :func:`check_attention`.
 """
 
@@ -24,6 +26,8 @@ from prover.errors import InputError
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+    from memory.lookup import Memory
+
 #: Keys and values of each layer, (H, T, D) both.
 Layers = tuple[tuple[Tensor, Tensor], ...]
 #: A branch's continuation: the place of its parent among the branches, and the token.
@@ -42,6 +46,16 @@ class Prefix:
 
 
 NO_PREFIX = Prefix(0, ())
+
+
+@dataclass(frozen=True, slots=True)
+class LookUps:
+    """Which memories are looked up while tokens (B, Q) are run, and by which of them."""
+
+    #: One a row, or None for a row without.
+    memories: Sequence[Memory | None]
+    #: (B, Q), bool.
+    asking: Tensor
 
 
 class GrowingLayer(DynamicLayer):  # type: ignore[no-untyped-call]
@@ -91,12 +105,20 @@ def _kept(old: Tensor, prompts: Tensor | None, columns: Tensor | None) -> Tensor
 class Branches:
     """The branches of B prompts, W of each (some may be idle), over one cache."""
 
-    def __init__(self, model: PreTrainedModel, cache: Cache, visible: Tensor, positions: Tensor) -> None:
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        cache: Cache,
+        visible: Tensor,
+        positions: Tensor,
+        memories: Sequence[Memory | None] | None = None,
+    ) -> None:
         """Take over a cache of K columns.
 
         Args:
             visible: (B, W, K), the columns that each branch sees.
             positions: (B, W), of each branch's next token.
+            memories: one a prompt, of a model with a memory layer; None: nobody has one.
         """
         if visible.shape[:2] != positions.shape:
             raise ValueError(f"columns seen {tuple(visible.shape)}, positions {tuple(positions.shape)}")
@@ -104,6 +126,7 @@ class Branches:
         self._cache = cache
         self._visible = visible
         self._positions = positions
+        self._memories = memories
 
     @property
     def columns(self) -> int:
@@ -116,11 +139,12 @@ class Branches:
             logits (B', W', V) of the prompts that are left, in order; idle past a prompt's own moves.
         """
         self._keep([place for place, own in enumerate(moves) if own])
-        padded = _padded([own for own in moves if own])
-        parents, tokens = padded.to(self._visible.device).unbind(-1)
+        moved = [own for own in moves if own]
+        parents, tokens = _padded(moved).to(self._visible.device).unbind(-1)
         self._fork(parents)
         self._drop_columns()
-        return self._run(tokens, _one_each(tokens), self._positions, step=1)
+        look_ups = self._look_ups([len(own) for own in moved], tokens)
+        return self._run(tokens, _one_each(tokens), self._positions, look_ups, step=1)
 
     def read(self, texts: Sequence[Sequence[Sequence[int]]]) -> Tensor:
         """Run texts of each prompt beside each other, each after the prompt alone; W must be 1.
@@ -136,13 +160,23 @@ class Branches:
         same = owner[:, :, None] == owner[:, None, :]
         earlier = torch.ones(same.shape[1:], dtype=torch.bool, device=device).tril()
         self._visible = self._visible.expand(-1, tokens.shape[1], -1)
-        return self._run(tokens, same & earlier, self._positions + step, step=0)
+        look_ups = self._look_ups([len(row) for row in rows], tokens)
+        return self._run(tokens, same & earlier, self._positions + step, look_ups, step=0)
 
-    def _run(self, tokens: Tensor, among: Tensor, positions: Tensor, step: int) -> Tensor:
+    def _run(
+        self, tokens: Tensor, among: Tensor, positions: Tensor, look_ups: LookUps | None, step: int
+    ) -> Tensor:
         """Run tokens (B, Q), a branch each, that see each other as ``among`` (B, Q, Q) says."""
         self._visible = torch.cat([self._visible, among], dim=2)
         self._positions = positions + step
-        return forward(self._model, self._cache, tokens, positions, self._visible)
+        return forward(self._model, self._cache, tokens, positions, self._visible, look_ups)
+
+    def _look_ups(self, real: Sequence[int], tokens: Tensor) -> LookUps | None:
+        """Of the tokens (B, Q), the first of each row are real, so many."""
+        if self._memories is None:
+            return None
+        lengths = torch.tensor(real, device=tokens.device)[:, None]
+        return LookUps(self._memories, torch.arange(tokens.shape[1], device=tokens.device) < lengths)
 
     def _fork(self, parents: Tensor) -> None:
         """Put a child in the place of each branch: ``parents`` (B, W')."""
@@ -154,6 +188,8 @@ class Branches:
             return
         places = torch.tensor(prompts, device=self._visible.device)
         self._visible, self._positions = self._visible[places], self._positions[places]
+        if self._memories is not None:
+            self._memories = [self._memories[place] for place in prompts]
         for layer in _layers(self._cache):
             layer.keep(places, None)
 
@@ -194,9 +230,16 @@ def _one_each(tokens: Tensor) -> Tensor:
 
 
 def start(
-    model: PreTrainedModel, prompts: Sequence[Sequence[int]], prefixes: Sequence[Prefix]
+    model: PreTrainedModel,
+    prompts: Sequence[Sequence[int]],
+    prefixes: Sequence[Prefix],
+    memories: Sequence[Memory | None] | None = None,
 ) -> tuple[Branches, Tensor, list[Layers]]:
     """Run what of the prompts is not in their prefixes; each prompt has one branch then.
+
+    Args:
+        memories: one a prompt, which its prefix was run with as well; None: nobody has one, and the model
+            needs no memory layer.
 
     Returns:
         the branches, the logits (B, V) after each prompt, and each prompt's keys and values.
@@ -215,8 +258,9 @@ def start(
     real = ((columns >= known - lengths) & (columns < known)) | (columns >= known + pads)
     causal = torch.arange(width, device=device)[:, None] >= columns - known
     positions = (lengths + torch.arange(width, device=device) - pads).clamp(min=0)
-    logits = forward(model, cache, tokens, positions, real[:, None] & causal, last=True)[:, 0]
-    branches = Branches(model, cache, real[:, None], positions[:, -1:] + 1)
+    look_ups = None if memories is None else LookUps(memories, real[:, known:])
+    logits = forward(model, cache, tokens, positions, real[:, None] & causal, look_ups, last=True)[:, 0]
+    branches = Branches(model, cache, real[:, None], positions[:, -1:] + 1, memories)
     return branches, logits, [_taken(cache, row, mask) for row, mask in enumerate(real)]
 
 
@@ -249,9 +293,13 @@ def forward(
     tokens: Tensor,
     positions: Tensor,
     visible: Tensor,
+    look_ups: LookUps | None = None,
     last: bool = False,
 ) -> Tensor:
     """Run tokens (B, Q) that see the columns ``visible`` (B, Q, K), their own among them.
+
+    Args:
+        look_ups: None for a model without a memory layer, and where nobody has a memory.
 
     Returns:
         logits (B, Q, V); with ``last``, (B, 1, V).
@@ -262,14 +310,16 @@ def forward(
     # Added to the scores: the least number rather than -inf, because padding sees nothing at all.
     hidden = torch.finfo(model.dtype).min
     mask = torch.zeros(visible.shape, dtype=model.dtype, device=visible.device).masked_fill_(~visible, hidden)
-    keep: dict[str, Any] = {"logits_to_keep": 1} if last and _keeps_logits(model) else {}
+    more: dict[str, Any] = {"logits_to_keep": 1} if last and _keeps_logits(model) else {}
+    if look_ups is not None:
+        more |= {"memories": look_ups.memories, "memory_queries": look_ups.asking}
     output = model(
         input_ids=tokens,
         attention_mask=mask[:, None],
         position_ids=positions,
         past_key_values=cache,
         use_cache=True,
-        **keep,
+        **more,
     )
     logits: Tensor = output.logits
     return logits[:, -1:] if last else logits

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from memory.errors import MemoryInputError
 from prover.decoder.codec import Codec, is_ours
 from prover.decoder.weights import (
     adapter_file,
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     import torch
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+    from memory.catalogue import MemoryKind
+
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 _DTYPES = {
     "float32": "float32",
@@ -37,6 +40,8 @@ _DTYPES = {
 }
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "tokenizer_config.json", "merges.txt")
 _CONFIGS = ("config.json", "generation_config.json")
+#: What the kinds of models with a memory layer begin with (see :mod:`memory.modeling`).
+_MEMORIZING = "memorizing_"
 #: Tokens of a model that does not say how many it takes.
 _SOME_CONTEXT = 2048
 
@@ -61,6 +66,16 @@ class LoadedModel:
         if self.codec is not None:
             return self.codec.count(text)
         return len(self.tokenizer.encode(text, add_special_tokens=False))
+
+    @property
+    def memory_kind(self) -> MemoryKind | None:
+        """What its memories must be of; None where it has no memory layer."""
+        if not _is_memorizing(self.model.config.model_type):
+            return None
+        from memory.catalogue import MemoryKind
+        from memory.modeling import memory_shape
+
+        return MemoryKind(self.content_hash, *memory_shape(self.model))
 
     @property
     def description(self) -> str:
@@ -170,6 +185,9 @@ def _config(folder: Path) -> PretrainedConfig:
     if not (folder / "config.json").is_file():
         raise InputError(f"{folder} is no checkpoint: it has no config.json.")
     raw = read_json(folder / "config.json")
+    if _is_memorizing(raw.get("model_type")):
+        # transformers knows these kinds once it is imported.
+        import memory.modeling  # noqa: F401
     try:
         config: PretrainedConfig = AutoConfig.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False
@@ -183,6 +201,10 @@ def _config(folder: Path) -> PretrainedConfig:
     if getattr(config, "quantization_config", None) is not None:
         raise InputError(f"{folder} is quantised: serve it, with vLLM for one, and name the server instead.")
     return config
+
+
+def _is_memorizing(kind: object) -> bool:
+    return str(kind).startswith(_MEMORIZING)
 
 
 def _max_context(config: PretrainedConfig) -> int:
@@ -220,15 +242,18 @@ def _tokenizer(folder: Path) -> Any:
 def _model(folder: Path, dtype: torch.dtype) -> PreTrainedModel:
     from transformers import AutoModelForCausalLM
 
-    loaded: Any = AutoModelForCausalLM.from_pretrained(
-        folder,
-        dtype=dtype,
-        local_files_only=True,
-        trust_remote_code=False,
-        use_safetensors=True,
-        output_loading_info=True,
-        ignore_mismatched_sizes=True,
-    )
+    try:
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=dtype,
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+        )
+    except MemoryInputError as error:
+        raise InputError(f"The config.json in {folder} is damaged. {error}") from error
     model: PreTrainedModel = loaded[0]
     found: dict[str, Any] = loaded[1]
     # They would be random.

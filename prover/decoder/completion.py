@@ -8,7 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from memory.catalogue import MemoryKind
+    from memory.lookup import Memory
 
 #: Token ids of our own tokenizer, or text for a model that brings its own.
 Prompt = tuple[int, ...] | str
@@ -111,4 +115,44 @@ class JudgingBackend(Protocol):
         Raises:
             ModelUnavailable: the model cannot be run.
         """
+        ...
+
+
+@runtime_checkable
+class RecallingBackend(Protocol):
+    """A backend whose model may have a memory layer: each prompt may have a memory that it reads."""
+
+    @property
+    def memory_kind(self) -> MemoryKind | None:
+        """What the memories must be of; None where the model has no memory layer."""
+        ...
+
+    async def complete(
+        self,
+        prompts: Sequence[Prompt],
+        sampling: Sampling,
+        seeds: Sequence[int],
+        *,
+        memories: Sequence[Memory | None] | None = None,
+    ) -> list[list[Completion]]:
+        """See :meth:`Backend.complete`.
+
+        Args:
+            memories: one a prompt, or None for a prompt without; None: no prompt has one. They may grow, but
+                lose nothing: what was read in one is kept for as long as it has as many entries. One that
+                grows while it is asked is read as it is at each token.
+
+        Raises:
+            InputError: a memory does not fit the model.
+        """
+        ...
+
+    async def judge(
+        self,
+        prompts: Sequence[Prompt],
+        texts: Sequence[Sequence[str]],
+        *,
+        memories: Sequence[Memory | None] | None = None,
+    ) -> list[list[float]]:
+        """See :meth:`JudgingBackend.judge`."""
         ...

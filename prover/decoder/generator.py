@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Sequence
 
 from prover.decoder.completion import Backend, Completion, JudgingBackend, Sampling
+from prover.decoder.recall import Asker, MemorySource
 from prover.decoder.writers import Writer
 from prover.generators.base import Candidate, Query
 from prover.generators.mixture import log_sum_exp
@@ -20,41 +21,50 @@ class Decoder:
     name = "decoder"
 
     def __init__(
-        self, backend: Backend, writer: Writer, sampling: Sampling, batch: int = 1, judges: bool = False
+        self,
+        backend: Backend,
+        writer: Writer,
+        sampling: Sampling,
+        batch: int = 1,
+        judges: bool = False,
+        memory: MemorySource | None = None,
     ) -> None:
         """Make a generator.
 
         Args:
             batch: queries that a search should bring together.
             judges: whether the model has learned to say of a tactic that it fails.
+            memory: has the memory that the model reads at each query.
+
+        Raises:
+            InputError: a source of memories for a model that reads none.
         """
         self.judges = judges and isinstance(backend, JudgingBackend)
         self.backend = backend
         self.batch = batch
+        self._asker = Asker(backend, memory)
         self._writer = writer
         self._sampling = sampling
 
     @property
     def content_hash(self) -> str:
-        """16 hex digits: of the model, its prompts and how it is sampled."""
-        parts = (self.backend.content_hash, self._writer.content_hash, self._sampling)
+        """16 hex digits: of the model, its memories, its prompts and how it is sampled."""
+        parts = (self._asker.content_hash, self._writer.content_hash, self._sampling)
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
     async def generate(self, queries: Sequence[Query]) -> list[list[Candidate]]:
         prompts = [self._writer.prompt(query) for query in queries]
-        seeds = [query.seed for query in queries]
-        answers = await self.backend.complete(prompts, self._sampling, seeds)
+        answers = await self._asker.complete(queries, prompts, self._sampling)
         return [candidates(answer, self._writer) for answer in answers]
 
     async def judge(
         self, queries: Sequence[Query], tactics: Sequence[Sequence[str]]
     ) -> list[list[float | None]]:
         """See :class:`prover.decoder.judging.Judge`; a tactic longer than it could draw has no verdict."""
-        assert isinstance(self.backend, JudgingBackend), "asked only where it judges"
         longest = self._sampling.max_tokens
         short = [[t for t in own if self._writer.answer_tokens(t) <= longest] for own in tactics]
         prompts = [self._writer.prompt(query) for query in queries]
-        found = await self.backend.judge(prompts, short)
+        found = await self._asker.judge(queries, prompts, short)
         verdicts = [dict(zip(own, said, strict=True)) for own, said in zip(short, found, strict=True)]
         return [[said.get(t) for t in own] for own, said in zip(tactics, verdicts, strict=True)]
 

@@ -13,6 +13,7 @@ from prover.decoder.completion import Backend, Decoding, Sampling
 from prover.decoder.generator import Decoder
 from prover.decoder.options import SAMPLES, SHIPPED_CHECKPOINT, DecoderOptions, recipe_of
 from prover.decoder.prompts import PromptForm
+from prover.decoder.recall import MemorySource
 from prover.decoder.templates import Template, template_for
 from prover.decoder.whole import own_tactics_of
 from prover.decoder.whole_proofs import WholeProofs
@@ -55,22 +56,24 @@ def shows_context(options: DecoderOptions) -> bool:
 
 @asynccontextmanager
 async def opened_decoder(
-    options: DecoderOptions, corpus: PremiseCorpus | None
+    options: DecoderOptions, corpus: PremiseCorpus | None, memory: MemorySource | None = None
 ) -> AsyncIterator[TacticGenerator]:
-    """Load a model, and give back its memory at the end.
+    """Load a model, and give back what it holds at the end.
 
     Args:
         corpus: the library's declarations, where :func:`shows_context`.
+        memory: has the memory that the model reads at each query.
 
     Raises:
-        InputError: there is no such model or prompt, or they do not fit each other.
+        InputError: there is no such model or prompt, or they do not fit each other; or a source of memories
+            was given for a model that reads none.
         ModelUnavailable: it cannot be run, or its server does not answer.
     """
     prompting = _prompting(options)
     retrieve = _retriever(corpus) if prompting.form is PromptForm.CONTEXT else no_context
     backend, writer, batch = await _engine(options, prompting, retrieve)
     try:
-        yield _generator(prompting, backend, writer, batch, _has_lessons(options))
+        yield _generator(prompting, backend, writer, batch, _has_lessons(options), memory)
     finally:
         await backend.close()
 
@@ -196,9 +199,15 @@ def _has_lessons(options: DecoderOptions) -> bool:
 
 
 def _generator(
-    prompting: _Prompting, backend: Backend, writer: Writer, batch: int, judges: bool
+    prompting: _Prompting,
+    backend: Backend,
+    writer: Writer,
+    batch: int,
+    judges: bool,
+    memory: MemorySource | None,
 ) -> TacticGenerator:
     if prompting.form is not PromptForm.WHOLE:
-        return Decoder(backend, writer, prompting.sampling, batch, judges and prompting.template is None)
+        judges = judges and prompting.template is None
+        return Decoder(backend, writer, prompting.sampling, batch, judges, memory)
     split = prompting.template.tactics_of if prompting.template else own_tactics_of
-    return WholeProofs(backend, writer, prompting.sampling, split)
+    return WholeProofs(backend, writer, prompting.sampling, split, memory)

@@ -14,20 +14,24 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from itertools import accumulate
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor
 
+from memory.errors import MemoryInputError, MemoryUnavailable
 from prover.decoder.batching import Batcher
 from prover.decoder.branches import Branches, check_attention, start
 from prover.decoder.checkpoint import LoadedModel, end_ids
 from prover.decoder.completion import Completion, Decoding, Prompt, Sampling, Usage
 from prover.decoder.drawing import Beam, Continuation, Drawing, Limits, Noise, Sampler, draw
-from prover.decoder.prefix_cache import Ids, PrefixCache
+from prover.decoder.prefix_cache import Ids, PrefixCache, scope_of
 from prover.decoder.prompts import verdict
 from prover.decoder.vocabulary import ForeignVocabulary, OwnVocabulary, Vocabulary
 from prover.errors import InputError, ModelUnavailable
+
+if TYPE_CHECKING:
+    from memory.lookup import Memory
 
 MIB = 1024**2
 
@@ -37,6 +41,7 @@ class _Draw:
     """Continuations wanted of a prompt."""
 
     prompt: Ids
+    memory: Memory | None
     sampling: Sampling
     seed: int
 
@@ -51,6 +56,7 @@ class _Score:
     """Log-probabilities wanted of texts after a prompt, their ends included."""
 
     prompt: Ids
+    memory: Memory | None
     texts: tuple[Ids, ...]
 
     @property
@@ -81,7 +87,8 @@ class TransformersBackend:
 
     Prompts of concurrent calls go through the model together. Own prompts are token ids, and marks are never
     drawn but <END>, and <TACTIC> after a prompt that holds <PROOF>; a model with a tokenizer of its own is
-    asked in text.
+    asked in text. With a model that has a memory layer, each prompt may have a memory: see
+    :class:`~prover.decoder.completion.RecallingBackend`.
     """
 
     def __init__(
@@ -104,6 +111,7 @@ class TransformersBackend:
         check_attention(loaded.model)
         self._loaded = loaded
         self._model = loaded.model
+        self.memory_kind = loaded.memory_kind
         self._vocabulary = _vocabulary(loaded)
         self._forbidden = lru_cache(4)(partial(_all_but, loaded=loaded))
         self._batch_tokens = batch_tokens
@@ -125,22 +133,38 @@ class TransformersBackend:
         return self._usage
 
     async def complete(
-        self, prompts: Sequence[Prompt], sampling: Sampling, seeds: Sequence[int]
+        self,
+        prompts: Sequence[Prompt],
+        sampling: Sampling,
+        seeds: Sequence[int],
+        *,
+        memories: Sequence[Memory | None] | None = None,
     ) -> list[list[Completion]]:
         """See :class:`Backend`.
 
+        Args:
+            memories: one a prompt; None: no prompt has one.
+
         Raises:
-            InputError: a prompt leaves no room for a continuation.
+            ValueError: a memory for a model without a memory layer.
+            InputError: a prompt leaves no room for a continuation, or a memory does not fit the model.
             ModelUnavailable: memory does not suffice, or the backend is closed.
         """
         _check_sampling(sampling)
+        own = self._memories(len(prompts), memories)
         jobs = [
-            self._draw(self._checked(prompt), sampling, seed)
-            for prompt, seed in zip(prompts, seeds, strict=True)
+            self._draw(self._checked(prompt), memory, sampling, seed)
+            for prompt, memory, seed in zip(prompts, own, seeds, strict=True)
         ]
         return cast(list[list[Completion]], await self._batcher.submit(jobs))
 
-    async def score(self, prompts: Sequence[Prompt], texts: Sequence[Sequence[str]]) -> list[list[float]]:
+    async def score(
+        self,
+        prompts: Sequence[Prompt],
+        texts: Sequence[Sequence[str]],
+        *,
+        memories: Sequence[Memory | None] | None = None,
+    ) -> list[list[float]]:
         """The natural log-probability, at temperature 1, of each text after its prompt, the end included.
 
         A text that can be cut into tokens in several ways is scored in the way of the tokenizer.
@@ -152,10 +176,17 @@ class TransformersBackend:
             InputError: a prompt with one of its texts is longer than the model's context.
             ModelUnavailable: memory does not suffice, or the backend is closed.
         """
-        jobs = [_Score(*self._told(prompt, own)) for prompt, own in zip(prompts, texts, strict=True)]
+        own = self._memories(len(prompts), memories)
+        jobs = [self._told(_Score, *asked) for asked in zip(prompts, texts, own, strict=True)]
         return cast(list[list[float]], await self._batcher.submit(jobs))
 
-    async def judge(self, prompts: Sequence[Prompt], texts: Sequence[Sequence[str]]) -> list[list[float]]:
+    async def judge(
+        self,
+        prompts: Sequence[Prompt],
+        texts: Sequence[Sequence[str]],
+        *,
+        memories: Sequence[Memory | None] | None = None,
+    ) -> list[list[float]]:
         """The natural log-probability of <PROOF> against <TACTIC> after each text and its end.
 
         A model that was trained with lessons says so whether a tactic is of a proof, or fails.
@@ -167,7 +198,8 @@ class TransformersBackend:
             InputError: a prompt with one of its texts is longer than the model's context.
             ModelUnavailable: memory does not suffice, or the backend is closed.
         """
-        jobs = [_Judge(*self._told(prompt, own)) for prompt, own in zip(prompts, texts, strict=True)]
+        own = self._memories(len(prompts), memories)
+        jobs = [self._told(_Judge, *asked) for asked in zip(prompts, texts, own, strict=True)]
         return cast(list[list[float]], await self._batcher.submit(jobs))
 
     async def close(self) -> None:
@@ -186,19 +218,25 @@ class TransformersBackend:
             raise InputError(f"A prompt has {len(ids)} tokens, and {self.name} takes {most} with its answer.")
         return ids
 
-    def _draw(self, prompt: Ids, sampling: Sampling, seed: int) -> _Draw:
-        room = self._loaded.max_context - len(prompt)
-        return _Draw(prompt, replace(sampling, max_tokens=min(sampling.max_tokens, room)), seed)
+    def _memories(self, prompts: int, memories: Sequence[Memory | None] | None) -> Sequence[Memory | None]:
+        if memories is None:
+            return [None] * prompts
+        if self.memory_kind is None and any(memory is not None for memory in memories):
+            raise ValueError(f"{self.name} has no memory layer: it can read no memories")
+        return memories
 
-    def _told(self, asked: Prompt, texts: Sequence[str]) -> tuple[Ids, tuple[Ids, ...]]:
-        """A prompt and its texts in tokens."""
+    def _draw(self, prompt: Ids, memory: Memory | None, sampling: Sampling, seed: int) -> _Draw:
+        room = self._loaded.max_context - len(prompt)
+        return _Draw(prompt, memory, replace(sampling, max_tokens=min(sampling.max_tokens, room)), seed)
+
+    def _told(self, kind: type[_Score], asked: Prompt, texts: Sequence[str], memory: Memory | None) -> _Score:
         prompt, end = self._checked(asked), tuple(self._vocabulary.ends)[:1]
         ids = tuple((*self._vocabulary.continuation(text), *end) for text in texts)
         # The last token is predicted, and need not be run; where it is, nothing of it is kept.
         longest, most = len(prompt) + max(map(len, ids), default=0) - 1, self._loaded.max_context
         if longest > most:
             raise InputError(f"A prompt and its text have {longest} tokens, and {self.name} takes {most}.")
-        return prompt, ids
+        return kind(prompt, memory, ids)
 
     # --- in the thread ----------------------------------------------------------------------------
 
@@ -226,6 +264,10 @@ class TransformersBackend:
         """Answer a batch; where memory does not suffice, first without the cache, and then by halves."""
         try:
             return self._run(jobs)
+        except MemoryInputError as error:
+            raise InputError(str(error)) from error
+        except MemoryUnavailable as error:
+            raise ModelUnavailable(str(error)) from error
         except RuntimeError as error:
             if not _is_memory(error):
                 raise
@@ -248,10 +290,15 @@ class TransformersBackend:
     @torch.inference_mode()
     def _run(self, jobs: Sequence[_Job]) -> list[_Answer]:
         began = time.monotonic()
-        prefixes = [self._cache.longest(job.prompt) for job in jobs]
-        branches, logits, layers = start(self._model, [job.prompt for job in jobs], prefixes)
-        for job, own in zip(jobs, layers, strict=True):
-            self._cache.keep(job.prompt, own)
+        scopes = [scope_of(job.memory) for job in jobs]
+        prefixes = [self._cache.longest(*it) for it in zip((job.prompt for job in jobs), scopes, strict=True)]
+        # A model without a memory layer is told nothing of memories.
+        memories = [job.memory for job in jobs] if any(job.memory is not None for job in jobs) else None
+        branches, logits, layers = start(self._model, [job.prompt for job in jobs], prefixes, memories)
+        for job, scope, own in zip(jobs, scopes, layers, strict=True):
+            # It may have grown meanwhile.
+            if scope_of(job.memory) == scope:
+                self._cache.keep(job.prompt, own, scope)
         answers, generated = self._finish(jobs, branches, logits)
         cached, old = sum(prefix.length for prefix in prefixes), self._usage
         self._usage = Usage(

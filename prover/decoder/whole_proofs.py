@@ -12,6 +12,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 
 from prover.decoder.completion import Backend, Completion, Sampling
+from prover.decoder.recall import Asker, MemorySource
 from prover.decoder.writers import Writer
 from prover.generators.base import Candidate, Query
 
@@ -26,15 +27,25 @@ class WholeProofs:
     name = "decoder"
 
     def __init__(
-        self, backend: Backend, writer: Writer, sampling: Sampling, split: Callable[[str], Sequence[str]]
+        self,
+        backend: Backend,
+        writer: Writer,
+        sampling: Sampling,
+        split: Callable[[str], Sequence[str]],
+        memory: MemorySource | None = None,
     ) -> None:
         """Make a generator.
 
         Args:
             writer: writes prompts that end where a proof, or the rest of one, is to begin.
             split: the tactics of an answer's proof.
+            memory: has the memory that the model reads at each query.
+
+        Raises:
+            InputError: a source of memories for a model that reads none.
         """
         self.backend = backend
+        self._asker = Asker(backend, memory)
         self._writer = writer
         self._sampling = sampling
         self._split = split
@@ -43,16 +54,15 @@ class WholeProofs:
 
     @property
     def content_hash(self) -> str:
-        """16 hex digits: of the model, its prompts and how it is sampled."""
-        parts = ("whole", self.backend.content_hash, self._writer.content_hash, self._sampling)
+        """16 hex digits: of the model, its memories, its prompts and how it is sampled."""
+        parts = ("whole", self._asker.content_hash, self._writer.content_hash, self._sampling)
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
     async def generate(self, queries: Sequence[Query]) -> list[list[Candidate]]:
         unknown = [query for query in queries if not self._next(query)]
         if unknown:
             prompts = [self._writer.prompt(query) for query in unknown]
-            seeds = [query.seed for query in unknown]
-            answers = await self.backend.complete(prompts, self._sampling, seeds)
+            answers = await self._asker.complete(unknown, prompts, self._sampling)
             for query, answer in zip(unknown, answers, strict=True):
                 self._keep(query, answer)
         return [self._next(query) for query in queries]

@@ -10,6 +10,7 @@ import json
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -178,13 +179,13 @@ def retriever(library: PremiseCorpus) -> Retrieve:
 
     index = ContextIndex(library.premises)
 
-    def near(goal: str, proof: Proof) -> Sequence[str]:
-        known = proof.module in library.order
-        modules = library.accessible(proof.module) if known else frozenset[str]()
-        own = {proof.module} if proof.source == "synthetic" else set[str]()
-        return index.near(goal, modules | own, CONTEXT)
+    @cache
+    def found(goal: str, module: str, sees_own: bool) -> Sequence[str]:
+        modules = library.accessible(module) if module in library.order else frozenset[str]()
+        return index.near(goal, modules | {module} if sees_own else modules, CONTEXT)
 
-    return near
+    # A goal comes again in other proofs, and in every epoch.
+    return lambda goal, proof: found(goal, proof.module, proof.source == "synthetic")
 
 
 def _texts(proofs: Sequence[Proof], library: PremiseCorpus | None) -> Iterator[str]:
