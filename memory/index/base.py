@@ -27,8 +27,8 @@ _FORMAT = 1
 SPARE = 8
 #: How many times more are fetched where those did not settle the order, as among many equal keys.
 _FURTHER = 8
-#: Keys of a scan at once, and products of them; a CPU's cache holds few, and a GPU is quicker with many.
-_SCANNED = {"cpu": (1 << 12, 1 << 24), "cuda": (1 << 20, 1 << 27)}
+#: Keys of a scan at once, and products; a CPU's cache holds few, and a GPU is quicker with many.
+_SCANNED = {"cpu": (1 << 14, 1 << 24), "cuda": (1 << 22, 1 << 27)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +231,7 @@ class KeyIndex(ABC):
     def _scan(self, heads: Sequence[int], queries: Tensor, n: int, allowed: EntryMask | None) -> Found:
         """Multiply with all keys."""
         most, products = _SCANNED.get(self.device.type, _SCANNED["cpu"])
-        size = max(1024, min(most, products // (queries.shape[0] * queries.shape[1])))
+        size = max(1024, min(most, products // queries.shape[1]) // queries.shape[0])
         mask = None if allowed is None else allowed.on(self.device)
         return scan(self.rows.chunks(heads, size), queries, n, mask)
 

@@ -399,7 +399,7 @@ def choose_kind(entries: int, device: torch.device | str = "cpu") -> str:
 
     On a CPU, for one thread, 64 numbers a key and the 32 nearest (``benchmarks/memory_index.py``):
 
-    - up to 50,000 ``exact``: a look-up of 256 queries costs 30 ms a head at most, and nothing is built;
+    - up to 50,000 ``exact``: a look-up of 256 queries costs about 30 ms a head at most, and nothing is built;
     - above, ``ivf``: at 65,536 entries 0.1 to 0.4 of exact's time, at a million 0.01 to 0.11, with a
       recall above 0.99 where keys lie in clusters (of independent ones 0.35). HNSW is as fast, but takes
       five times as long to build, twice the memory, and fails among many equal keys;

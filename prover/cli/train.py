@@ -118,6 +118,13 @@ def _told_errors() -> Iterator[None]:
     help="States a proof that are told with what worked and what failed there.",
 )
 @click.option(
+    "--memory",
+    type=click.IntRange(min=0),
+    default=0,
+    help="Train with a memory layer, on documents with so many entries in memory; 0: without.",
+)
+@click.option("--slots", type=_AT_LEAST_1, default=_DEFAULT.slots, help="Documents read side by side.")
+@click.option(
     "--held-out",
     type=click.FloatRange(min=0, max=0.9),
     default=_DEFAULT.held_out,

@@ -13,6 +13,9 @@ from prover.errors import InputError
 from prover.training.recipe import Recipe, Shape
 from prover.training.tokenizer import train_tokenizer
 
+#: The gates of a new memory: a quarter of what a head says comes from it at first.
+_GATE = -1.0
+
 
 def tokenizer_for(recipe: Recipe, texts: Iterable[str]) -> Any:
     """Make the tokenizer of a new model from some texts; of another one, take its own and add our marks.
@@ -40,8 +43,11 @@ def model_for(recipe: Recipe, tokenizer: Any) -> Any:
     """
     torch.manual_seed(recipe.seed)
     if recipe.shape is not None:
-        return _new(recipe.shape, recipe.length, tokenizer)
+        model = _new(recipe.shape, recipe.length, tokenizer)
+        return with_memory(model) if recipe.memory else model
     model = _loaded(recipe, tokenizer)
+    if recipe.memory:
+        return with_memory(model)
     return _with_adapters(model, tokenizer, recipe.lora) if recipe.lora else model
 
 
@@ -82,6 +88,25 @@ def _loaded(recipe: Recipe, tokenizer: Any) -> Any:
     for config in (model.config, model.generation_config):
         config.pad_token_id, config.eos_token_id = tokenizer.pad_token_id, tokenizer.eos_token_id
     return model
+
+
+def with_memory(model: Any) -> Any:
+    """The model with a memory layer, all of it to be trained; one that has a memory keeps it as it is.
+
+    Raises:
+        InputError: it is of a family that takes none.
+    """
+    from memory.errors import MemoryInputError
+    from memory.modeling import attach, memory_shape
+
+    try:
+        memory_shape(model)
+    except MemoryInputError:
+        try:
+            model = attach(model, gate=_GATE)
+        except MemoryInputError as error:
+            raise InputError(str(error)) from error
+    return model.requires_grad_(True)
 
 
 def _with_adapters(model: Any, tokenizer: Any, rank: int) -> Any:

@@ -49,6 +49,10 @@ class Recipe:
     prompts: float = 0.0
     synthetic: float = 1.0
     lessons: float = 0.0
+    #: Entries of each document's memory, for a model with a memory layer; 0: a model without one.
+    memory: int = 0
+    #: Documents that are read side by side.
+    slots: int = 4
     #: Tokens of a sequence: of a prompt and its answer.
     length: int = 1024
     #: Tokens of a batch, padding among them.
@@ -90,6 +94,8 @@ class Recipe:
             raise InputError(
                 f"{self.shape.hidden} dimensions do not part into {self.shape.heads} heads of an even size"
             )
+        if self.memory and self.lora:
+            raise InputError("--memory trains the whole model: leave out --lora")
         if self.length > self.batch:
             raise InputError(f"a sequence of {self.length} tokens does not fit a batch of {self.batch}")
 

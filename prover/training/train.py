@@ -23,6 +23,7 @@ from prover.premises import PremiseCorpus, corpus_path
 from prover.theorem_file import write_atomically
 from prover.training.dataset import Batches, Mix, Retrieve, Row, RowMaker, bucketed, divided
 from prover.training.declarations import Exercise, exercises
+from prover.training.episodes import Episodes, Turn, stories
 from prover.training.examples import Corpus, Failure, Proof, read_corpus
 from prover.training.lessons import lessons
 from prover.training.recipe import Recipe, as_json, difference, file_hash, versions
@@ -149,7 +150,8 @@ def _write(folder: Path, record: Mapping[str, Any]) -> None:
 
 def _library(job: Job, corpus: Corpus) -> PremiseCorpus | None:
     """The library's declarations, if anything in the recipe shows them."""
-    if not job.recipe.declarations and PromptForm.CONTEXT not in job.recipe.forms:
+    recipe = job.recipe
+    if not recipe.declarations and not recipe.memory and PromptForm.CONTEXT not in recipe.forms:
         return None
     return library_of(job.premises, corpus.lean)
 
@@ -233,6 +235,29 @@ def _prepared(
     tokenizer = _tokenizer(job, proofs, library)
     codec = Codec(tokenizer)
     maker = RowMaker(codec, recipe.length, retriever(library) if library else None)
+    model = model_for(recipe, tokenizer)
+    tell(f"{model.num_parameters() / 1e6:.1f} million parameters, {len(tokenizer)} tokens")
+    checkpoint = last_checkpoint(work) if job.resume else None
+    clock = Clock(minutes_of(checkpoint) if checkpoint else 0.0)
+    rest = (codec.pad_id, work, job.every, clock, tell)
+    if recipe.memory:
+        from prover.training.memory_trainer import MemoryTrainer
+
+        assert library is not None, "documents are made of it"
+        told, turns = _documents(maker, proofs, kept_out, failures, library, recipe)
+        return MemoryTrainer(recipe, model, told, {"documents": turns} if turns else {}, *rest), tokenizer
+    batches = _batches(maker, proofs, failures, library, recipe)
+    measured = {f.value: rows for f in recipe.forms if (rows := measuring(maker, kept_out, f, recipe))}
+    return AnswerTrainer(recipe, model, batches, measured, *rest), tokenizer
+
+
+def _batches(
+    maker: RowMaker,
+    proofs: Sequence[Proof],
+    failures: Sequence[Failure],
+    library: PremiseCorpus | None,
+    recipe: Recipe,
+) -> Batches:
     mix = Mix(
         recipe.forms,
         recipe.declarations,
@@ -242,16 +267,24 @@ def _prepared(
         recipe.synthetic,
         recipe.lessons,
     )
-    told = _exercises(recipe, proofs, library, codec.count)
+    told = _exercises(recipe, proofs, library, maker.codec.count)
     taught = lessons(proofs, failures) if recipe.lessons else []
-    batches = Batches(maker, proofs, mix, recipe.batch, recipe.seed, told, taught)
-    model = model_for(recipe, tokenizer)
-    tell(f"{model.num_parameters() / 1e6:.1f} million parameters, {len(tokenizer)} tokens")
-    checkpoint = last_checkpoint(work) if job.resume else None
-    clock = Clock(minutes_of(checkpoint) if checkpoint else 0.0)
-    measured = {f.value: rows for f in recipe.forms if (rows := measuring(maker, kept_out, f, recipe))}
-    trainer = AnswerTrainer(recipe, model, batches, measured, codec.pad_id, work, job.every, clock, tell)
-    return trainer, tokenizer
+    return Batches(maker, proofs, mix, recipe.batch, recipe.seed, told, taught)
+
+
+def _documents(
+    maker: RowMaker,
+    proofs: Sequence[Proof],
+    kept_out: Sequence[Proof],
+    failures: Sequence[Failure],
+    library: PremiseCorpus,
+    recipe: Recipe,
+) -> tuple[Episodes, list[Turn]]:
+    """The documents to train on, and those to measure with, told once and by their own names."""
+    failed = list(failures)
+    told = Episodes(maker, stories(lessons(proofs, failed), library), recipe.slots, recipe.seed)
+    measured = stories(lessons(kept_out, failed), library)
+    return told, list(Episodes(maker, measured, 1, recipe.seed, renames=0.0).epoch(0))
 
 
 def _tokenizer(job: Job, proofs: Sequence[Proof], library: PremiseCorpus | None) -> Any:
@@ -277,7 +310,8 @@ def _finished(job: Job, record: dict[str, Any], trainer: AnswerTrainer, tokenize
 
     from prover.training.models import merged
 
-    perplexity = {k.rpartition("_")[2]: round(v, 4) for k, v in trainer.evaluate().items()}
+    prefix = "eval_perplexity_"
+    perplexity = {k.removeprefix(prefix): round(v, 4) for k, v in trainer.evaluate().items()}
     model = merged(trainer.model)
     figures = {
         "steps": trainer.state.global_step,

@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -19,7 +19,8 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import IterableDataset
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerState, TrainingArguments
 
-from prover.training.dataset import IGNORED, Batches, Row, padded
+from prover.decoder.precision import fast_in_bfloat16
+from prover.training.dataset import IGNORED, Row, padded
 from prover.training.recipe import Recipe
 
 #: What the learning rate falls to, as a share of its top.
@@ -41,16 +42,16 @@ Tell = Callable[[str], None]
 # --- loss -----------------------------------------------------------------------------------------
 
 
-def summed_loss(model: Any, batch: Mapping[str, Tensor]) -> tuple[Tensor, int]:
+def summed_loss(model: Any, batch: Mapping[str, Tensor], **extra: Any) -> tuple[Tensor, int]:
     """Return the negative log-likelihood of all learned tokens of a batch, in nats, and how many they are.
 
     Args:
         model: a causal language model, with adapters or without.
         batch: what :func:`prover.training.dataset.padded` makes.
+        extra: for the model beside it.
     """
-    inputs: dict[str, Any] = {name: it for name, it in batch.items() if name != "labels"} | {
-        "use_cache": False
-    }
+    inputs: dict[str, Any] = {name: it for name, it in batch.items() if name != "labels"}
+    inputs |= extra | {"use_cache": False}
     labels = batch["labels"][:, 1:]
     learned = labels != IGNORED
     causal = model.get_base_model() if hasattr(model, "get_base_model") else model
@@ -73,14 +74,6 @@ def _has_plain_head(model: Any) -> bool:
 
 def _autocast(device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=fast_in_bfloat16(device))
-
-
-def fast_in_bfloat16(device: torch.device) -> bool:
-    """Whether the device multiplies matrices of bfloat16 faster than those of float32."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    can = torch.cpu.get_capabilities()
-    return bool(can.get("amx_bf16") or can.get("avx512_bf16"))
 
 
 @torch.no_grad()
@@ -127,13 +120,21 @@ def rate_at(recipe: Recipe, step: int, minutes: float) -> float:
 # --- the loop -------------------------------------------------------------------------------------
 
 
-class _Stream(IterableDataset[list[Row]]):
-    """All batches, epoch after epoch."""
+class Told(Protocol):
+    """What a model is trained on, an epoch after the other."""
 
-    def __init__(self, batches: Batches) -> None:
+    def epoch(self, number: int) -> Iterator[Any]:
+        """Yield what is run at once, a step after the other."""
+        ...
+
+
+class _Stream(IterableDataset[Any]):
+    """All steps, epoch after epoch."""
+
+    def __init__(self, batches: Told) -> None:
         self._batches = batches
 
-    def __iter__(self) -> Iterator[list[Row]]:
+    def __iter__(self) -> Iterator[Any]:
         number = 0
         while True:
             yield from self._batches.epoch(number)
@@ -147,8 +148,8 @@ class AnswerTrainer(Trainer):
         self,
         recipe: Recipe,
         model: Any,
-        batches: Batches,
-        held_out: Mapping[str, Sequence[Sequence[Row]]],
+        batches: Told,
+        held_out: Mapping[str, Sequence[Any]],
         pad_id: int,
         folder: Path,
         every: int,
@@ -173,7 +174,7 @@ class AnswerTrainer(Trainer):
             args=_arguments(recipe, folder, every),
             train_dataset=_Stream(batches),
             eval_dataset={},
-            data_collator=lambda rows: padded(rows[0], pad_id),
+            data_collator=lambda steps: self.collated(steps[0]),
             callbacks=[_TimeLimit(recipe.minutes, clock), _Told(tell)],
         )
         self.remove_callback(PrinterCallback)
@@ -194,6 +195,16 @@ class AnswerTrainer(Trainer):
     def minutes(self) -> float:
         """What it has taken, before it was resumed too."""
         return self._clock.minutes
+
+    def collated(self, step: Any) -> dict[str, Tensor]:
+        """What is run at once, as tensors."""
+        return padded(step, self._pad_id)
+
+    def perplexities(self) -> dict[str, float]:
+        """Of what is held out, by what it is."""
+        return {
+            kind: perplexity(self.model, batches, self._pad_id) for kind, batches in self._held_out.items()
+        }
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> LambdaLR:
         # Not a method: a scheduler's checkpoint takes what is an object with it.
@@ -219,10 +230,7 @@ class AnswerTrainer(Trainer):
         """Measure the perplexity of held-out answers, by form; once a step."""
         if self._measured[0] == self.state.global_step:
             return self._measured[1]
-        found = {
-            f"eval_perplexity_{kind}": perplexity(self.model, batches, self._pad_id)
-            for kind, batches in self._held_out.items()
-        }
+        found = {f"eval_perplexity_{kind}": value for kind, value in self.perplexities().items()}
         self._measured = (self.state.global_step, dict(found))
         self.log(found)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, found)

@@ -1,0 +1,203 @@
+"""Documents to read with a memory: modules in import order, what they declare and what proves their goals.
+
+After Wu et al. 2022, section 3.1: a document is read in order, a part at a time, and what the memory layer
+makes of each part is kept for the parts that follow, until the document ends. Here a document is a run of
+modules: declarations are read as they are for a library's memory (``prover/recall/passages.py``), and
+lessons, states with what worked and failed there, come after the declarations that their tactics name,
+sooner or later. In some documents theorems bear names made up for it: what such a lemma is called can be
+known from the memory alone.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+
+from prover.decoder.prompts import PromptForm
+from prover.generators.base import Step
+from prover.generators.printed import rename, tactic_names
+from prover.lean.messages import Declaration
+from prover.premises import PremiseCorpus
+from prover.recall.passages import of_declaration
+from prover.training.dataset import Row, RowMaker
+from prover.training.lessons import Lesson
+
+#: Lessons that make up a document, at least; the last one has what is left.
+_LESSONS = 120
+#: Declarations of a document that no lesson names, for each one that is named.
+_OTHERS = 1.0
+#: Share of the documents whose theorems have made-up names.
+_RENAMED = 0.5
+#: Rows of each document in a turn: declarations are short, lessons long.
+_DECLARED, _ASKED = 24, 6
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Rows that are run at once; what is kept of them is in memory from the next turn on."""
+
+    rows: tuple[Row, ...]
+    #: The document that each row is of, by its slot.
+    slots: tuple[int, ...]
+    #: Slots in which a document begins: their memory is emptied first.
+    begun: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """A document: declarations in the order in which they are read, and lessons that name some of them."""
+
+    declared: tuple[Declaration, ...]
+    lessons: tuple[Lesson, ...]
+
+
+def stories(lessons: Sequence[Lesson], library: PremiseCorpus) -> list[Story]:
+    """Make documents of lessons, in import order of their modules."""
+    by_name = {declaration.name: declaration for declaration in library.premises}
+    by_module: dict[str, list[Declaration]] = {}
+    for declaration in library.premises:
+        by_module.setdefault(declaration.module, []).append(declaration)
+    found: list[Story] = []
+    for group in _runs(sorted(lessons, key=lambda lesson: lesson.proof.position)):
+        named = {name for lesson in group for name in names_in(lesson) if name in by_name}
+        others = [d for module in _modules(group) for d in by_module.get(module, ()) if d.name not in named]
+        chance = random.Random(f"{group[0].proof.theorem} others")
+        drawn = chance.sample(others, min(len(others), round(_OTHERS * len(named))))
+        chosen = named | {declaration.name for declaration in drawn}
+        declared = (by_name[name] for name in chosen)
+        in_order = sorted(declared, key=lambda d: (library.order.get(d.module, -1), d.name))
+        found.append(Story(tuple(in_order), tuple(group)))
+    return found
+
+
+def names_in(lesson: Lesson) -> set[str]:
+    """The names in tactics that worked."""
+    return {name for tactic in lesson.worked for name in tactic_names(tactic)}
+
+
+def _runs(lessons: Sequence[Lesson]) -> Iterator[list[Lesson]]:
+    """Whole modules, as many as make a document."""
+    run: list[Lesson] = []
+    for _, module in groupby(lessons, key=lambda lesson: lesson.proof.module):
+        run += module
+        if len(run) >= _LESSONS:
+            yield run
+            run = []
+    if run:
+        yield run
+
+
+def _modules(lessons: Sequence[Lesson]) -> list[str]:
+    return list(dict.fromkeys(lesson.proof.module for lesson in lessons))
+
+
+# --- names made up --------------------------------------------------------------------------------
+
+
+def renamed(story: Story, chance: random.Random) -> Story:
+    """The document with other names for its theorems, made of words of all their names."""
+    theorems = [d.name for d in story.declared if d.kind == "theorem"]
+    words = sorted({word for name in theorems for word in name.rpartition(".")[2].split("_") if word})
+    names = {name: _made_up(name, words, chance) for name in theorems} if words else {}
+    declared = (replace(d, name=names.get(d.name, d.name)) for d in story.declared)
+    return Story(tuple(declared), tuple(_told_anew(lesson, names) for lesson in story.lessons))
+
+
+def _made_up(name: str, words: Sequence[str], chance: random.Random) -> str:
+    space, dot, _ = name.rpartition(".")
+    return f"{space}{dot}{'_'.join(chance.choices(words, k=chance.randint(2, 4)))}"
+
+
+def _told_anew(lesson: Lesson, names: dict[str, str]) -> Lesson:
+    steps = tuple(Step(step.goals, rename(step.tactic, names)) for step in lesson.proof.steps)
+    return Lesson(
+        replace(lesson.proof, steps=steps),
+        lesson.place,
+        tuple(rename(tactic, names) for tactic in lesson.worked),
+        tuple(rename(tactic, names) for tactic in lesson.failed),
+    )
+
+
+# --- turns ----------------------------------------------------------------------------------------
+
+
+class Episodes:
+    """All documents, epoch after epoch, several side by side: what is in them depends on the seed alone."""
+
+    def __init__(
+        self, maker: RowMaker, stories: Sequence[Story], slots: int, seed: int, renames: float = _RENAMED
+    ) -> None:
+        """Take documents.
+
+        Args:
+            slots: documents that are read side by side.
+            renames: share of the documents whose theorems have made-up names.
+        """
+        self._maker = maker
+        self._stories = stories
+        self._slots = slots
+        self._seed = seed
+        self._renames = renames
+
+    def epoch(self, number: int) -> Iterator[Turn]:
+        """Yield the turns of an epoch: of declarations and of lessons in turn."""
+        chance = random.Random(f"{self._seed} {number} episodes")
+        order = list(self._stories)
+        chance.shuffle(order)
+        waiting = iter(order)
+        tellings: dict[int, Iterator[list[Row]]] = {}
+        while True:
+            begun = set()
+            parts: dict[int, list[Row]] = {}
+            for slot in range(self._slots):
+                while not parts.get(slot):
+                    if slot not in tellings:
+                        if (story := next(waiting, None)) is None:
+                            break
+                        begun.add(slot)
+                        tellings[slot] = self.told(story, random.Random(chance.random()))
+                    if (rows := next(tellings[slot], None)) is None:
+                        del tellings[slot]
+                    else:
+                        parts[slot] = rows
+            if not parts:
+                return
+            yield from _turns(parts, frozenset(begun))
+
+    def told(self, story: Story, chance: random.Random) -> Iterator[list[Row]]:
+        """Yield the parts of a document: some declarations, some lessons, and so on."""
+        if chance.random() < self._renames:
+            story = renamed(story, chance)
+        unread = {declaration.name for declaration in story.declared}
+        lessons = list(story.lessons)
+        chance.shuffle(lessons)
+        for start in range(0, len(story.declared), _DECLARED):
+            part = story.declared[start : start + _DECLARED]
+            yield [self._read(declaration) for declaration in part]
+            unread -= {declaration.name for declaration in part}
+            ready = [lesson for lesson in lessons if not names_in(lesson) & unread][:_ASKED]
+            yield [self._asked(lesson, chance) for lesson in ready]
+            lessons = [lesson for lesson in lessons if all(lesson is not it for it in ready)]
+        for start in range(0, len(lessons), _ASKED):
+            yield [self._asked(lesson, chance) for lesson in lessons[start : start + _ASKED]]
+
+    def _read(self, declaration: Declaration) -> Row:
+        """A declaration, whose name is learned."""
+        reading = of_declaration(self._maker.codec, declaration)
+        context, said = reading.context, reading.passage.tokens
+        learned = (False,) * (len(context) + 1) + (True,) * (len(said) - 1)
+        return Row(context + said, learned, "declarations", (0,) * len(context) + (1,) * len(said))
+
+    def _asked(self, lesson: Lesson, chance: random.Random) -> Row:
+        return self._maker.lesson(lesson.drawn(chance), PromptForm.HISTORY)
+
+
+def _turns(parts: dict[int, list[Row]], begun: frozenset[int]) -> Iterator[Turn]:
+    """The parts of all slots: rows of one kind at once, since those of the other have another length."""
+    for kind in ("declarations", "lessons"):
+        rows = [(slot, row) for slot, part in parts.items() for row in part if row.kind == kind]
+        if rows:
+            yield Turn(tuple(row for _, row in rows), tuple(slot for slot, _ in rows), begun)
+            begun = frozenset()

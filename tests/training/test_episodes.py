@@ -1,0 +1,182 @@
+"""Declarations are read before they are asked for, and what was read is in memory afterwards."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from prover.decoder.checkpoint import load_checkpoint
+from prover.decoder.codec import Codec
+from prover.decoder.prompts import Mark
+from prover.generators.base import Step
+from prover.lean.messages import Declaration, Module
+from prover.premises import PremiseCorpus
+from prover.training.dataset import RowMaker
+from prover.training.episodes import Episodes, Story, Turn, names_in, renamed, stories
+from prover.training.examples import Corpus, Proof
+from prover.training.lessons import Lesson
+from prover.training.memory_trainer import Slots, collated, document_perplexity
+from prover.training.models import model_for
+from prover.training.tokenizer import train_tokenizer
+from prover.training.train import Job, train
+from tests.training.toy import corpus_file, recipe
+
+DECLARED = tuple(
+    Declaration(f"{module}.lemma_{i}", "theorem", module, f"{module} = {i}", ())
+    for module in ("A", "B")
+    for i in range(40)
+)
+LIBRARY = PremiseCorpus("4.0.0", (Module("A", ()), Module("B", ("A",))), DECLARED)
+
+
+def lesson(number: int, module: str = "A") -> Lesson:
+    """A goal that a lemma of the library proves."""
+    named = f"{module}.lemma_{number}"
+    step = Step((f"⊢ {module} = {number}",), f"exact {named}")
+    position = {"A": 0, "B": 1}[module]
+    proof = Proof(f"T{number}", module, f"theorem T{number} : x", position, (step,), "library", "train")
+    return Lesson(proof, 0, (step.tactic,), ("rfl", f"simp [{named}]"))
+
+
+LESSONS = [lesson(i, module) for module in ("A", "B") for i in range(0, 40, 3)]
+TOKENIZER = train_tokenizer([f"{d.name} {d.type}" for d in DECLARED] + ["exact ⊢ rfl simp theorem"], 330)
+MAKER = RowMaker(Codec(TOKENIZER), 128)
+
+
+def rows_of(turns: Sequence[Turn], slot: int) -> list[str]:
+    """What a slot was told, in order."""
+    told = [(at, row) for turn in turns for at, row in zip(turn.slots, turn.rows, strict=True)]
+    return [MAKER.codec.decode(row.ids) for at, row in told if at == slot]
+
+
+def test_a_document_holds_what_its_lessons_name_and_as_much_beside_it() -> None:
+    (story,) = stories(LESSONS, LIBRARY)
+    named = {name for it in LESSONS for name in names_in(it)}
+    declared = [d.name for d in story.declared]
+    assert named & {d.name for d in DECLARED} <= set(declared)
+    assert len(declared) == 2 * len(LESSONS) and len(set(declared)) == len(declared)
+    assert [d.module for d in story.declared] == sorted(d.module for d in story.declared)
+
+
+@given(st.integers(0, 1000))
+def test_a_lemma_is_read_before_it_is_asked_for(seed: int) -> None:
+    told = Episodes(MAKER, stories(LESSONS, LIBRARY), 1, seed, renames=0.0)
+    turns = list(told.epoch(0))
+    rows = rows_of(turns, 0)
+    for number, module in ((0, "A"), (39, "B")):
+        read = f"exact {module}.lemma_{number}{Mark.END}"
+        place = next(i for i, row in enumerate(rows) if row.endswith(read))
+        goal = f"⊢ {module} = {number}<"
+        asked = next(i for i, row in enumerate(rows) if goal in row and row.startswith(Mark.THEOREM))
+        assert place < asked
+    assert sum(row.startswith(Mark.THEOREM) for row in rows) == len(LESSONS)
+    assert [turn.begun for turn in turns] == [frozenset({0})] + [frozenset()] * (len(turns) - 1)
+
+
+def test_an_epoch_depends_on_its_number_and_the_seed_alone() -> None:
+    told = [Episodes(MAKER, stories(LESSONS, LIBRARY), 2, seed) for seed in (1, 1, 2)]
+    first, again, other = (list(it.epoch(0)) for it in told)
+    assert first == again != other
+    assert list(told[0].epoch(1)) != first
+
+
+def test_made_up_names_are_the_same_throughout_a_document() -> None:
+    (story,) = stories(LESSONS, LIBRARY)
+    other = renamed(story, random.Random(0))
+    new = {old.name: fresh.name for old, fresh in zip(story.declared, other.declared, strict=True)}
+    assert all(fresh != old and fresh.startswith(old[:2]) for old, fresh in new.items())
+    for old_lesson, fresh_lesson in zip(story.lessons, other.lessons, strict=True):
+        (name,) = names_in(old_lesson) - {"exact"}
+        assert fresh_lesson.worked == (f"exact {new[name]}",)
+        assert fresh_lesson.failed == ("rfl", f"simp [{new[name]}]")
+        assert fresh_lesson.proof.steps[0].tactic == fresh_lesson.worked[0]
+
+
+# --- memories -------------------------------------------------------------------------------------
+
+
+def model() -> torch.nn.Module:
+    found: torch.nn.Module = model_for(recipe(memory=500), TOKENIZER).eval()
+    return found
+
+
+def turns_of(story: Story) -> list[Turn]:
+    return list(Episodes(MAKER, [story], 1, 0, renames=0.0).epoch(0))
+
+
+def test_what_is_kept_of_a_turn_are_its_tactics() -> None:
+    (story,) = stories(LESSONS, LIBRARY)
+    first = turns_of(story)[0]
+    slots = Slots(model(), 1, 10_000, torch.device("cpu"))
+    slots.loss(model(), collated(first, 1, 0))
+    assert len(slots._memories[0]) == sum(branch > 0 for row in first.rows for branch in row.branches)
+
+
+def test_the_first_turn_remembers_nothing_and_a_later_one_does() -> None:
+    (story,) = stories(LESSONS, LIBRARY)
+    one, two, *_ = turns_of(story)
+    reading = model()
+    with torch.no_grad():
+        reading.model.layers[1].self_attn.memory_gate.fill_(2.0)  # type: ignore
+        with_memory, without = (Slots(reading, 1, size, torch.device("cpu")) for size in (500, 0))
+        losses = [
+            [s.loss(reading, collated(turn, 1, 0))[0] for turn in (one, two)] for s in (with_memory, without)
+        ]
+    assert losses[0][0] == losses[1][0]
+    assert losses[0][1] != losses[1][1]
+
+
+def test_a_new_document_begins_with_an_empty_memory() -> None:
+    (story,) = stories(LESSONS, LIBRARY)
+    one, two, *_ = turns_of(story)
+    again = replace(two, begun=frozenset({0}))
+    reading = model()
+    slots, fresh = (Slots(reading, 1, 500, torch.device("cpu")) for _ in range(2))
+    with torch.no_grad():
+        slots.loss(reading, collated(one, 1, 0))
+        assert slots.loss(reading, collated(again, 1, 0))[0] == fresh.loss(reading, collated(again, 1, 0))[0]
+
+
+def test_documents_are_apart_in_their_slots() -> None:
+    told = Episodes(MAKER, [Story(DECLARED[:3], tuple(LESSONS[:1])), Story(DECLARED[3:5], ())], 2, 0, 0.0)
+    turns = list(told.epoch(0))
+    slots = Slots(model(), 2, 500, torch.device("cpu"))
+    for turn in turns:
+        slots.loss(model(), collated(turn, 2, 0))
+    kept = [
+        sum(
+            b > 0
+            for t in turns
+            for at, row in zip(t.slots, t.rows, strict=True)
+            if at == s
+            for b in row.branches
+        )
+        for s in (0, 1)
+    ]
+    assert [len(memory) for memory in slots._memories] == kept
+
+
+def test_a_training_with_a_memory_ends_in_a_checkpoint_that_has_one(tmp_path: Path) -> None:
+    proofs = tuple(it.proof for it in LESSONS) * 3
+    LIBRARY.save(tmp_path / "premises.json")
+    asked = recipe(memory=300, steps=4, slots=2, held_out=0.0, length=128)
+    data = corpus_file(tmp_path, Corpus(proofs, (), "4.0.0"))
+    record = train(Job(data, tmp_path / "model", asked, tmp_path / "premises.json"), lambda line: None)
+    assert record["figures"]["steps"] == 4
+    loaded = load_checkpoint(str(tmp_path / "model"))
+    assert loaded.model.config.model_type == "memorizing_llama"
+    gate = loaded.model.model.layers[1].self_attn.memory_gate  # type: ignore[union-attr]
+    assert not torch.equal(gate, torch.full_like(gate, -1.0))
+
+
+def test_perplexity_is_that_of_what_is_learned() -> None:
+    (story,) = stories(LESSONS, LIBRARY)
+    value = document_perplexity(model(), turns_of(story), 0, 0)
+    assert value == pytest.approx(len(TOKENIZER), rel=0.5)
