@@ -7,10 +7,12 @@ A build that was stopped in between goes on where it was: what a module without 
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from memory.catalogue import Passage
+from memory.errors import MemoryInputError
 from memory.reading import Reader, Text
 from memory.store import MemoryStore
 
@@ -38,7 +40,13 @@ class Document:
     """All that is to be remembered of a module."""
 
     module: str
+    #: Their passages are of this module.
     readings: tuple[Reading, ...]
+
+    def __post_init__(self) -> None:
+        # What is dropped of a module is found by the module of its passages.
+        if others := {it.passage.module for it in self.readings} - {self.module}:
+            raise MemoryInputError(f"A document of {self.module} has passages of {', '.join(sorted(others))}")
 
     @property
     def digest(self) -> str:
@@ -72,9 +80,11 @@ def build(
         prune: drop modules that are not among the documents.
 
     Raises:
-        MemoryInputError: the store is not open for writing, or of another shape.
+        MemoryInputError: the store is not open for writing, or of another shape; or two documents are of one
+            module.
         MemoryUnavailable: the disk is full or fails; modules that were reported stay.
     """
+    _check_different(documents)
     digests = {document.module: document.digest for document in documents}
     there, known = store.done, store.modules
     stale = [
@@ -95,6 +105,12 @@ def build(
     return Built(len(missing), len(documents) - len(missing), len(stale))
 
 
+def _check_different(documents: Sequence[Document]) -> None:
+    counts = Counter(document.module for document in documents)
+    if several := [module for module, count in counts.items() if count > 1]:
+        raise MemoryInputError(f"There are several documents of {', '.join(several)}: give one a module")
+
+
 def _is_stale(there: str | None, wanted: str | None, prune: bool) -> bool:
     """Whether a module's passages are not those that are wanted, by its mark and by what it should be."""
     return prune if wanted is None else there != wanted
@@ -104,7 +120,13 @@ def _append(store: MemoryStore, reader: Reader, group: Sequence[Document]) -> No
     readings = [reading for document in group for reading in document.readings]
     if readings:
         pairs = reader.read([reading.text for reading in readings])
-        store.append([reading.passage for reading in readings], pairs.keys, pairs.values)
+        passages = [_read_of(reading.passage, reader.max_tokens) for reading in readings]
+        store.append(passages, pairs.keys, pairs.values)
+
+
+def _read_of(passage: Passage, most: int) -> Passage:
+    """What is read of a passage: of one that is longer than the reader takes, its end."""
+    return replace(passage, tokens=passage.tokens[-most:])
 
 
 def _groups(documents: Sequence[Document]) -> Iterator[list[Document]]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class Retrieved:
     """The entries nearest to Q queries of each of H heads, K of each, the nearest first.
 
-    Fewer than K may have been found: ``found`` says which places hold any; keys and values of the others are 0.
+    Fewer than K may have been found: ``found`` says which places hold any; the others' keys and values are 0.
     """
 
     #: (H, Q, K, D), of unit length.

@@ -75,6 +75,7 @@ def attach(
     gate: float = -2.0,
     scale: float = 10.0,
     train_layer: bool = False,
+    prompts: bool = True,
 ) -> PreTrainedModel:
     """Give a loaded Llama, Qwen2 or Qwen3 a memory layer; it becomes the memorizing model, in place.
 
@@ -88,6 +89,7 @@ def attach(
         gate: the b of each head to start with. The paper starts at 0, half and half; a model that never had
             a memory is disturbed less by one that it hardly hears.
         scale: of a cosine of query and key, to start with: about what query · key / √D comes to.
+        prompts: whether a prompt's tokens will look up, but its last, which does in any case.
 
     Raises:
         MemoryInputError: a model of another family, or one that has a memory; options out of range.
@@ -104,6 +106,7 @@ def attach(
         "memory_combine": combine,
         "memory_gate": float(gate),
         "memory_scale": float(scale),
+        "memory_prompts": prompts,
     }
     config = _memorizing(model.config, family.config_class, settings)
     old = model.config
@@ -289,13 +292,18 @@ def _not_padding(mask: Any, tokens: Tensor | None) -> Tensor | None:
 
 @dataclass(kw_only=True)
 class _MemorySettings:
-    """What :func:`attach` takes; a ``memory_layer`` of None is the default layer."""
+    """What :func:`attach` takes; a ``memory_layer`` of None is the default layer.
+
+    ``memory_prompts`` is for those who ask the model: whether the tokens of a prompt look up, or its last one
+    alone and what is generated after it. A model is to be asked as it was trained.
+    """
 
     memory_layer: int | None = None
     memory_neighbours: int = 32
     memory_combine: str = "gate"
     memory_gate: float = 0.0
     memory_scale: float = 10.0
+    memory_prompts: bool = True
 
 
 class MemorizingLlamaConfig(LlamaConfig, _MemorySettings):  # type: ignore[no-untyped-call]

@@ -83,6 +83,11 @@ class Reader:
     def shape(self) -> MemoryShape:
         return self._shape
 
+    @property
+    def max_tokens(self) -> int:
+        """Of a text; as many are kept at most."""
+        return self._max_tokens
+
     @torch.inference_mode()
     def read(self, texts: Sequence[Text]) -> Pairs:
         """Return what the memory layer makes of the kept tokens; no text sees another."""

@@ -258,10 +258,18 @@ def start(
     real = ((columns >= known - lengths) & (columns < known)) | (columns >= known + pads)
     causal = torch.arange(width, device=device)[:, None] >= columns - known
     positions = (lengths + torch.arange(width, device=device) - pads).clamp(min=0)
-    look_ups = None if memories is None else LookUps(memories, real[:, known:])
+    asking = real[:, known:].clone()
+    if not prompts_ask(model):
+        asking[:, :-1] = False
+    look_ups = None if memories is None else LookUps(memories, asking)
     logits = forward(model, cache, tokens, positions, real[:, None] & causal, look_ups, last=True)[:, 0]
     branches = Branches(model, cache, real[:, None], positions[:, -1:] + 1, memories)
     return branches, logits, [_taken(cache, row, mask) for row, mask in enumerate(real)]
+
+
+def prompts_ask(model: PreTrainedModel) -> bool:
+    """Whether tokens of a prompt look up, and not its last one alone."""
+    return bool(getattr(model.config, "memory_prompts", True))
 
 
 def _filled(prefixes: Sequence[Prefix], known: int) -> Cache:

@@ -16,14 +16,19 @@ from typing import Protocol, runtime_checkable
 from prover.generators.base import (
     Candidate,
     Learner,
+    Observer,
     Query,
     Step,
     TacticGenerator,
+    Tried,
     batch_size,
     content_hash,
     memory_hash,
 )
 from prover.generators.mixture import log_sum_exp
+
+#: Candidates of a state that are judged: the likely ones. The others rarely have their turn.
+JUDGED = 32
 
 
 @runtime_checkable
@@ -77,9 +82,14 @@ class Judged:
         if isinstance(self._generator, Learner):
             self._generator.learn(proof, position)
 
+    def observe(self, query: Query, tried: Sequence[Tried]) -> None:
+        if isinstance(self._generator, Observer):
+            self._generator.observe(query, tried)
+
     async def generate(self, queries: Sequence[Query]) -> list[list[Candidate]]:
         answers = await self._generator.generate(queries)
-        verdicts = await self._judge.judge(queries, [[c.tactic for c in answer] for answer in answers])
+        likely = [[c.tactic for c in answer[:JUDGED]] for answer in answers]
+        verdicts = await self._judge.judge(queries, likely)
         return [judged(*pair, self._weight) for pair in zip(answers, verdicts, strict=True)]
 
 
@@ -88,8 +98,10 @@ def judged(
 ) -> list[Candidate]:
     """Weigh candidates by their verdicts; the best first, their probabilities adding up to what they did.
 
-    One without a verdict is taken to have the mean of the others'.
+    Args:
+        verdicts: of the first of the candidates. One without is taken to have the mean of the others'.
     """
+    verdicts = [*verdicts, *[None] * (len(candidates) - len(verdicts))]
     known = [verdict for verdict in verdicts if verdict is not None]
     mean = math.fsum(known) / max(1, len(known))
     scores = [

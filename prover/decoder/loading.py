@@ -54,15 +54,33 @@ def shows_context(options: DecoderOptions) -> bool:
     return _prompting(options).form is PromptForm.CONTEXT
 
 
+async def load_model(options: DecoderOptions) -> LoadedModel:
+    """Load the model that is to be run in process by transformers.
+
+    Raises:
+        InputError: there is no such model.
+        ModelUnavailable: it cannot be run.
+    """
+    from prover.decoder.checkpoint import load_checkpoint
+
+    _leave_cores_to_lean()
+    model = options.model or str(SHIPPED_CHECKPOINT)
+    return await asyncio.to_thread(load_checkpoint, model, options.device or None, options.dtype or None)
+
+
 @asynccontextmanager
 async def opened_decoder(
-    options: DecoderOptions, corpus: PremiseCorpus | None, memory: MemorySource | None = None
+    options: DecoderOptions,
+    corpus: PremiseCorpus | None,
+    memory: MemorySource | None = None,
+    loaded: LoadedModel | None = None,
 ) -> AsyncIterator[TacticGenerator]:
     """Load a model, and give back what it holds at the end.
 
     Args:
         corpus: the library's declarations, where :func:`shows_context`.
         memory: has the memory that the model reads at each query.
+        loaded: what :func:`load_model` gave; None: it is loaded now.
 
     Raises:
         InputError: there is no such model or prompt, or they do not fit each other; or a source of memories
@@ -71,7 +89,7 @@ async def opened_decoder(
     """
     prompting = _prompting(options)
     retrieve = _retriever(corpus) if prompting.form is PromptForm.CONTEXT else no_context
-    backend, writer, batch = await _engine(options, prompting, retrieve)
+    backend, writer, batch = await _engine(options, prompting, retrieve, loaded)
     try:
         yield _generator(prompting, backend, writer, batch, _has_lessons(options), memory)
     finally:
@@ -125,7 +143,7 @@ def _retriever(corpus: PremiseCorpus | None) -> Retriever:
 
 
 async def _engine(
-    options: DecoderOptions, prompting: _Prompting, retrieve: Retriever
+    options: DecoderOptions, prompting: _Prompting, retrieve: Retriever, loaded: LoadedModel | None
 ) -> tuple[Backend, Writer, int]:
     """The backend, who writes its prompts, and how many of them it likes at once."""
     if options.model.startswith(("http://", "https://")):
@@ -135,19 +153,16 @@ async def _engine(
         server = await OpenAIBackend.connect(options.model)
         budget = _room(server.max_context or SERVER_CONTEXT, prompting)
         return server, TemplateWriter(template, budget, _about, retrieve), ON_GPU
-    model = options.model or str(SHIPPED_CHECKPOINT)
     if options.engine == "vllm":
         from prover.decoder.vllm_backend import VllmBackend
 
         template = _for_text(options, prompting)
-        vllm = VllmBackend(model)
+        vllm = VllmBackend(options.model or str(SHIPPED_CHECKPOINT))
         budget = _room(vllm.max_context, prompting)
         return vllm, TemplateWriter(template, budget, _about, retrieve), ON_GPU
-    from prover.decoder.checkpoint import load_checkpoint
     from prover.decoder.transformers_backend import TransformersBackend
 
-    _leave_cores_to_lean()
-    loaded = await asyncio.to_thread(load_checkpoint, model, options.device or None, options.dtype or None)
+    loaded = loaded or await load_model(options)
     batch = ON_CPU if loaded.model.device.type == "cpu" else ON_GPU
     return TransformersBackend(loaded), _in_process(options, prompting, retrieve, loaded), batch
 

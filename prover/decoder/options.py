@@ -14,6 +14,12 @@ from prover.errors import InputError
 SHIPPED_CHECKPOINT = Path(__file__).parent / "checkpoint"
 RECIPE = "training.json"
 
+#: What a decoder with a memory layer can remember: the library's declarations and those of the file at hand,
+#: the steps of proofs that were found, and the tactics that failed.
+LIBRARY, FILE, STEPS, FAILURES = MEMORIES = ("library", "file", "steps", "failures")
+#: What the kinds of models with a memory layer begin with (see :mod:`memory.modeling`).
+_MEMORIZING = "memorizing_"
+
 #: Tactics drawn at a state, unless a template or a person says otherwise.
 SAMPLES = 16
 
@@ -36,6 +42,8 @@ class DecoderOptions:
     dtype: str = ""
     #: In process: ``transformers`` or ``vllm``; a server's address needs neither.
     engine: str = "transformers"
+    #: Some of :data:`MEMORIES`; None is all of them where the checkpoint has a memory layer.
+    memory: tuple[str, ...] | None = None
 
     @property
     def description(self) -> str:
@@ -46,6 +54,7 @@ class DecoderOptions:
             f"{self.samples} a state" if self.samples else "",
             self.decoding or "",
             f"temperature {self.temperature:g}" if self.temperature else "",
+            "" if self.memory is None else f"memory {'+'.join(self.memory) or 'none'}",
         )
         return ", ".join(filter(None, chosen))
 
@@ -54,19 +63,47 @@ class DecoderOptions:
 SHIPPED = DecoderOptions()
 
 
+def memories_of(options: DecoderOptions) -> tuple[str, ...]:
+    """What a decoder is to remember; nothing where its model has no memory layer.
+
+    Raises:
+        InputError: something was asked for, and the model has none or there is nothing of that name; or its
+            checkpoint is damaged.
+    """
+    if unknown := set(options.memory or ()) - set(MEMORIES):
+        raise InputError(f"a decoder remembers no {', '.join(sorted(unknown))}: choose {', '.join(MEMORIES)}")
+    has_layer = options.engine == "transformers" and _is_memorizing(options.model)
+    if options.memory and not has_layer:
+        raise InputError(
+            f"{options.model or 'the shipped model'} has no memory layer here: name the folder of a "
+            "checkpoint that has one with --model, or leave out --memory"
+        )
+    if not has_layer:
+        return ()
+    return MEMORIES if options.memory is None else options.memory
+
+
+def _is_memorizing(model: str) -> bool:
+    config = _json_of(model, "config.json", "name another model")
+    return str(config.get("model_type")).startswith(_MEMORIZING)
+
+
 def recipe_of(model: str) -> dict[str, Any]:
     """What our training wrote down beside a checkpoint; nothing for other models.
 
     Raises:
         InputError: it is damaged.
     """
-    path = (Path(model) if model else SHIPPED_CHECKPOINT) / RECIPE
+    return _json_of(model, RECIPE, "train the model again, or name another")
+
+
+def _json_of(model: str, name: str, advice: str) -> dict[str, Any]:
+    """A file of a checkpoint's folder; {} where there is none, nor a folder."""
+    path = (Path(model).expanduser() if model else SHIPPED_CHECKPOINT) / name
     try:
-        recipe: dict[str, Any] = json.loads(path.read_bytes())
+        found: dict[str, Any] = dict(json.loads(path.read_bytes()))
     except (FileNotFoundError, NotADirectoryError):
         return {}
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{path} cannot be read ({error}): train the model again, or name another"
-        ) from error
-    return recipe
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"{path} cannot be read ({error}): {advice}") from error
+    return found

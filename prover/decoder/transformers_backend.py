@@ -21,11 +21,11 @@ from torch import Tensor
 
 from memory.errors import MemoryInputError, MemoryUnavailable
 from prover.decoder.batching import Batcher
-from prover.decoder.branches import Branches, check_attention, start
+from prover.decoder.branches import Branches, Layers, check_attention, prompts_ask, start
 from prover.decoder.checkpoint import LoadedModel, end_ids
 from prover.decoder.completion import Completion, Decoding, Prompt, Sampling, Usage
 from prover.decoder.drawing import Beam, Continuation, Drawing, Limits, Noise, Sampler, draw
-from prover.decoder.prefix_cache import Ids, PrefixCache, scope_of
+from prover.decoder.prefix_cache import Ids, MemoryVersion, PrefixCache, scope_of
 from prover.decoder.prompts import verdict
 from prover.decoder.vocabulary import ForeignVocabulary, OwnVocabulary, Vocabulary
 from prover.errors import InputError, ModelUnavailable
@@ -290,15 +290,14 @@ class TransformersBackend:
     @torch.inference_mode()
     def _run(self, jobs: Sequence[_Job]) -> list[_Answer]:
         began = time.monotonic()
-        scopes = [scope_of(job.memory) for job in jobs]
+        scopes = [self._scope(job) for job in jobs]
         prefixes = [self._cache.longest(*it) for it in zip((job.prompt for job in jobs), scopes, strict=True)]
         # A model without a memory layer is told nothing of memories.
         memories = [job.memory for job in jobs] if any(job.memory is not None for job in jobs) else None
         branches, logits, layers = start(self._model, [job.prompt for job in jobs], prefixes, memories)
         for job, scope, own in zip(jobs, scopes, layers, strict=True):
-            # It may have grown meanwhile.
-            if scope_of(job.memory) == scope:
-                self._cache.keep(job.prompt, own, scope)
+            # A memory that has grown meanwhile is never again the one it was before.
+            self._cache.keep(*self._kept(job.prompt, own), scope)
         answers, generated = self._finish(jobs, branches, logits)
         cached, old = sum(prefix.length for prefix in prefixes), self._usage
         self._usage = Usage(
@@ -310,6 +309,16 @@ class TransformersBackend:
             seconds=old.seconds + time.monotonic() - began,
         )
         return answers
+
+    def _scope(self, job: _Job) -> MemoryVersion | None:
+        """What the keys and values of a prompt depend on beside its tokens."""
+        return scope_of(job.memory) if prompts_ask(self._model) else None
+
+    def _kept(self, prompt: Ids, layers: Layers) -> tuple[Ids, Layers]:
+        """What of a prompt is good for others of its scope: not a last token that alone has looked up."""
+        if prompts_ask(self._model):
+            return prompt, layers
+        return prompt[:-1], tuple((keys[:, :-1], values[:, :-1]) for keys, values in layers)
 
     def _finish(self, jobs: Sequence[_Job], branches: Branches, logits: Tensor) -> tuple[list[_Answer], int]:
         """The answers, and how many tokens were generated for them."""

@@ -103,7 +103,7 @@ def with_memory(model: Any) -> Any:
         memory_shape(model)
     except MemoryInputError:
         try:
-            model = attach(model, gate=_GATE)
+            model = attach(model, gate=_GATE, prompts=False)
         except MemoryInputError as error:
             raise InputError(str(error)) from error
     return model.requires_grad_(True)

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from prover.decoder.branches import NO_PREFIX, Layers, Prefix, start
 from prover.decoder.checkpoint import LoadedModel, load_checkpoint
-from prover.decoder.prefix_cache import PrefixCache, common_prefix
+from prover.decoder.prefix_cache import PrefixCache, common_prefix, scope_of
 from tests.decoder.tiny import tiny_checkpoint
+from tests.memory.exact import random_memory
 
 torch.set_num_threads(1)
 
@@ -23,31 +24,53 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
     return load_checkpoint(str(tiny_checkpoint(tmp_path_factory.mktemp("tiny"))), "cpu", "float32")
 
 
-def layers(prompt: tuple[int, ...]) -> Layers:
-    """Keys and values that tell which tokens they belong to."""
+def layers(prompt: tuple[int, ...], scope: int = 0) -> Layers:
+    """Keys that tell which tokens they belong to, and values that tell which scope."""
     keys = torch.tensor(prompt, dtype=torch.float32)[None, :, None].expand(1, -1, 2).contiguous()
-    return ((keys, keys.clone()),)
+    return ((keys, torch.full_like(keys, scope)),)
 
 
 prompts = st.lists(st.integers(0, 2), min_size=1, max_size=6).map(tuple)
+scopes = st.integers(0, 2)
 
 
-@given(st.lists(prompts, max_size=12), prompts, st.integers(0, 20))
+@given(st.lists(st.tuples(prompts, scopes), max_size=12), prompts, scopes, st.integers(0, 20))
 def test_the_longest_beginning_that_is_kept(
-    kept: list[tuple[int, ...]], asked: tuple[int, ...], room: int
+    kept: list[tuple[tuple[int, ...], int]], asked: tuple[int, ...], scope: int, room: int
 ) -> None:
     cache = PrefixCache(room * TOKEN)
-    for prompt in kept:
-        cache.keep(prompt, layers(prompt))
+    for prompt, own in kept:
+        cache.keep(prompt, layers(prompt, own), own)
         cache.check_invariants()
-    prefix = cache.longest(asked)
+    prefix = cache.longest(asked, scope)
     assert prefix.length < len(asked)
     if prefix.length:
-        keys = prefix.layers[0][0][0, : prefix.length, 0]
-        assert keys.tolist() == list(asked[: prefix.length])
-    if sum(map(len, set(kept))) <= room:
-        best = max((common_prefix(prompt, asked) for prompt in kept), default=0)
+        ((keys, values),) = prefix.layers
+        assert keys[0, : prefix.length, 0].tolist() == list(asked[: prefix.length])
+        assert set(values.flatten().tolist()) == {scope}
+    if sum(len(prompt) for prompt, _ in set(kept)) <= room:
+        best = max((common_prefix(prompt, asked) for prompt, own in kept if own == scope), default=0)
         assert prefix.length == min(best, len(asked) - 1)
+
+
+@given(st.integers(0, 3), st.integers(0, 3))
+def test_a_scope_is_a_memory_as_long_as_it_does_not_grow(one: int, other: int) -> None:
+    memory, twin = random_memory(1, one, 2), random_memory(1, one, 2)
+    before = scope_of(memory)
+    assert before == scope_of(memory) and hash(before) == hash(scope_of(memory))
+    assert (before == scope_of(twin)) == (one == 0)
+    assert (before == scope_of(None)) == (one == 0)
+    memory.keys = torch.cat([memory.keys, torch.ones(1, other, 2)], dim=1)
+    assert (before == scope_of(memory)) == (other == 0)
+
+
+def test_a_kept_scope_is_no_other_memory_that_came_after_it() -> None:
+    cache = PrefixCache(1000)
+    for number in range(20):
+        # Each is gone but for the cache before the next is made, often in the same place.
+        scope = scope_of(random_memory(1, 3, 2))
+        assert cache.longest((1, 2, number), scope) == NO_PREFIX
+        cache.keep((1, 2), layers((1, 2)), scope)
 
 
 def test_the_longest_unused_is_dropped() -> None:

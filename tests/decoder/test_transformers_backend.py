@@ -306,11 +306,11 @@ def fail_above(monkeypatch: pytest.MonkeyPatch, most: int, error: Exception) -> 
     sizes: list[int] = []
     real = transformers_backend.start
 
-    def start(model: Any, asked: Any, prefixes: Any) -> Any:
+    def start(model: Any, asked: Any, *rest: Any) -> Any:
         sizes.append(len(asked))
         if len(asked) > most:
             raise error
-        return real(model, asked, prefixes)
+        return real(model, asked, *rest)
 
     monkeypatch.setattr(transformers_backend, "start", start)
     return sizes

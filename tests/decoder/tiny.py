@@ -82,6 +82,21 @@ def tiny_checkpoint(
     return folder
 
 
+def tiny_memorizing(folder: Path, seed: int = 0, alphabet: str | None = None, prompts: bool = True) -> Path:
+    """Save a random checkpoint of our own kind with a memory layer, and return its folder.
+
+    It is the second layer of three, with 2 key/value heads of width 8, and it makes much of its memory.
+    """
+    from transformers import LlamaForCausalLM
+
+    from memory.modeling import attach
+
+    tiny_checkpoint(folder, seed, alphabet=alphabet, num_hidden_layers=3, num_key_value_heads=2)
+    model = LlamaForCausalLM.from_pretrained(folder)
+    attach(model, layer=1, k=4, gate=1.0, prompts=prompts).save_pretrained(folder)  # type: ignore[no-untyped-call]
+    return folder
+
+
 def tiny_foreign(folder: Path, seed: int = 0, words: Sequence[str] = TEXTS) -> Path:
     """Save a random GPT-2 with a tokenizer of its own, and return its folder."""
     import torch
