@@ -16,7 +16,7 @@ from eval.checking import Checker
 from eval.lessons import Lesson, lesson_of
 from eval.provenance import git_commit, machine
 from eval.records import Attempted, Record, Status, Step
-from prover.choosing import check_generator, generator_by_name, needs_corpus
+from prover.choosing import check_generator, generator_by_name, needs_scope
 from prover.decoder.options import SHIPPED, DecoderOptions
 from prover.environment import ANY_SCOPE, Scope
 from prover.errors import InputError, LeanUnavailable
@@ -104,15 +104,17 @@ class Bench:
             InputError: there is no such generator, or it is to be taught and does not learn.
             LeanUnavailable: Lean cannot be started.
         """
-        self._knows_library = False
+        self._is_told = False
         if isinstance(self._chosen, str):
             check_generator(self._chosen)
-            self._knows_library = needs_corpus(self._chosen, self._decoder)
+            self._is_told = needs_scope(self._chosen, self._decoder)
         async with AsyncExitStack() as opening:
             await opening.enter_async_context(self._pool)
             self._learner = await opening.enter_async_context(self._generator_to_be())
             self._generator = Perturbed(self._learner)  # so that each seed is another search
-            self._teach(self._lessons)
+            if self._teach(self._lessons):
+                # What it has put off is done now, and not on the first theorem's clock.
+                await self._learner.generate([])
             self.model_hash = content_hash(self._learner)
             self.memory_hash = memory_hash(self._learner)
             self.lean = await self._version()
@@ -141,14 +143,16 @@ class Bench:
         """Let the generator learn from an accepted proof."""
         self._teach([lesson_of(record)])
 
-    def _teach(self, lessons: Sequence[Lesson]) -> None:
+    def _teach(self, lessons: Sequence[Lesson]) -> bool:
+        """Say whether there was anything to learn."""
         taught = [lesson for lesson in lessons if lesson.steps]
         if not taught:
-            return
+            return False
         if not isinstance(self._learner, Learner):
             raise InputError(f"the generator {self._learner.name!r} does not learn from proofs")
         for lesson in taught:
             self._learner.learn(lesson.steps, lesson.position)
+        return True
 
     async def attempt(self, problem: Problem, seed: int) -> Attempted:
         """Look for a proof; a failure of the infrastructure is retried, and then what is recorded.
@@ -204,7 +208,7 @@ class Bench:
         if goals != 1 or not file.sorries[0].is_prop:
             raise InputError(f"{problem.id}: its statement leaves {goals} goals instead of one proposition")
         dojo = LeanDojo(file, 0)
-        return dojo, await dojo.scope(problem.position) if self._knows_library else ANY_SCOPE
+        return dojo, await dojo.scope(problem.position) if self._is_told else ANY_SCOPE
 
     async def _judged(self, record: Record, problem: Problem, script: Script) -> Record:
         """Have the proof checked as a person would write it, and else as the search ran it."""

@@ -16,10 +16,10 @@ from itertools import groupby
 from pathlib import Path
 
 from prover.acceptance import Accepted, Attempt, accept
-from prover.choosing import check_generator, generator_by_name, needs_corpus
+from prover.choosing import check_generator, generator_by_name, needs_scope
 from prover.environment import ANY_SCOPE
 from prover.errors import InputError, LeanUnavailable, ModelUnavailable, ProverError
-from prover.generators.base import TacticGenerator
+from prover.generators.base import Learner, Step, TacticGenerator
 from prover.lean.messages import Sorry, Source
 from prover.lean.pool import LeanPool
 from prover.lean.toolchain import LeanCommand, choose_lean, mounts_of
@@ -215,8 +215,8 @@ async def _attempt(story: _Story, sorry: Sorry) -> Attempt:
     story.on_event(Started(name, story.number, story.total, sorry.goal.pretty))
     budget = Budget(story.options.max_expansions, story.options.max_tactics, story.options.timeout)
     try:
-        knows_library = needs_corpus(story.options.generator, story.options.decoder)
-        scope = await story.dojo.scope() if knows_library else ANY_SCOPE
+        is_told = needs_scope(story.options.generator, story.options.decoder)
+        scope = await story.dojo.scope() if is_told else ANY_SCOPE
         result = await best_first_search(
             story.dojo,
             story.generator,
@@ -227,6 +227,9 @@ async def _attempt(story: _Story, sorry: Sorry) -> Attempt:
             on_event=lambda progress: story.on_event(_progress(story, name, progress)),
         )
         found = await write_down(story.dojo, result.proof) if result.proof else None
+        if found is not None and isinstance(story.generator, Learner):
+            # A hint as the proof itself is until the end: the tactics did work.
+            story.generator.learn([Step(step.before, step.tactic) for step in found.steps], None)
         await story.dojo.close()
     except (LeanUnavailable, ModelUnavailable) as failure:
         return Attempt(sorry, None, None, story.file.crashes - crashes, str(failure))
@@ -329,7 +332,7 @@ async def _equipped(
 
     async with (
         _pool(command, paths, options, on_event) as pool,
-        generator_by_name(options.generator, pool, report, options.decoder) as generator,
+        generator_by_name(options.generator, pool, report, options.decoder, options.remember) as generator,
     ):
         yield pool, generator
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prover.decoder.options import SHIPPED, DecoderOptions
+from prover.decoder.options import FAILURES, LIBRARY, SHIPPED, STEPS, DecoderOptions, memories_of
 from prover.errors import InputError
 from prover.generators.base import TacticGenerator
 from prover.generators.portfolio import Portfolio
@@ -42,16 +43,25 @@ def has_decoder(name: str) -> bool:
     return "decoder" in name.split("+")
 
 
-def learns(name: str) -> bool:
-    """Say whether a generator can be taught proofs."""
-    return "knn" in name.split("+")
+def learns(name: str, decoder: DecoderOptions = SHIPPED) -> bool:
+    """Say whether a generator can be taught proofs.
+
+    Raises:
+        InputError: the decoder is to remember what it cannot.
+    """
+    return "knn" in name.split("+") or STEPS in _memories(name, decoder)
+
+
+def _memories(name: str, decoder: DecoderOptions) -> tuple[str, ...]:
+    """What the decoder of a generator is to remember; nothing without one."""
+    return memories_of(decoder) if has_decoder(name) else ()
 
 
 def needs_corpus(name: str, decoder: DecoderOptions = SHIPPED) -> bool:
     """Say whether a generator is made from the library's premises, which are then to be loaded first.
 
     Raises:
-        InputError: the decoder's model cannot be found, or knows no such prompt.
+        InputError: the decoder's model cannot be found, or can't be asked so, or remember what it should.
     """
     if "knn" in name.split("+"):
         return True
@@ -59,35 +69,89 @@ def needs_corpus(name: str, decoder: DecoderOptions = SHIPPED) -> bool:
         return False
     from prover.decoder.loading import shows_context
 
-    return shows_context(decoder)
+    return shows_context(decoder) or LIBRARY in memories_of(decoder)
+
+
+def needs_scope(name: str, decoder: DecoderOptions = SHIPPED) -> bool:
+    """Say whether a generator must be told what a proof may use, and its place in an order of learning.
+
+    Raises:
+        InputError: as :func:`needs_corpus`.
+    """
+    return needs_corpus(name, decoder) or bool(_memories(name, decoder))
 
 
 @asynccontextmanager
 async def generator_by_name(
-    name: str, pool: LeanPool, report: Report, decoder: DecoderOptions = SHIPPED
+    name: str,
+    pool: LeanPool,
+    report: Report,
+    decoder: DecoderOptions = SHIPPED,
+    remember: Path | None = None,
 ) -> AsyncIterator[TacticGenerator]:
     """Make a generator, and at the end give back what it holds.
 
     For one that knows the library, the library is read first (once).
 
+    Args:
+        remember: a folder, where the decoder finds what it has tried in earlier runs, and keeps what it will
+            have in this one.
+
     Raises:
-        InputError: there is no such generator or model, or the cached library is damaged.
+        InputError: there is no such generator or model, the cached library or a memory is damaged, or nothing
+            is remembered that could be kept.
         LeanUnavailable: Lean cannot be started, or fails while it lists the library.
         ModelUnavailable: the decoder's model cannot be run.
     """
     check_generator(name)
+    check_remember(name, decoder, remember)
     corpus = await library_corpus(pool, report) if needs_corpus(name, decoder) else None
     async with AsyncExitStack() as holding:
         parts: dict[str, TacticGenerator] = {}
         for part in name.split("+"):
             if part == "decoder":
-                from prover.decoder.loading import opened_decoder
-
-                report("Loading the decoder", 0, 0)
-                parts[part] = await holding.enter_async_context(opened_decoder(decoder, corpus))
+                opening = _opened_decoder(decoder, corpus, report, remember)
+                parts[part] = await holding.enter_async_context(opening)
             else:
                 parts[part] = make_baseline(part, corpus)
         yield mixture_of(parts)
+
+
+def check_remember(name: str, decoder: DecoderOptions, remember: Path | None) -> None:
+    """Look whether there is anything to be kept across runs.
+
+    Raises:
+        InputError: it is asked for, and the generator remembers nothing that could be.
+    """
+    if remember is not None and not {STEPS, FAILURES} & set(_memories(name, decoder)):
+        raise InputError(
+            f"{name} remembers no steps or failures that could be kept in {remember}: take a decoder whose "
+            "checkpoint has a memory layer (--model), or leave out --remember"
+        )
+
+
+@asynccontextmanager
+async def _opened_decoder(
+    options: DecoderOptions, corpus: PremiseCorpus | None, report: Report, remember: Path | None
+) -> AsyncIterator[TacticGenerator]:
+    """A decoder with all that it is to remember."""
+    from prover.decoder.loading import load_model, opened_decoder
+
+    report("Loading the decoder", 0, 0)
+    memories = memories_of(options)
+    if not memories:
+        async with opened_decoder(options, corpus) as decoder:
+            yield decoder
+        return
+    from prover.recall.generator import Remembering
+    from prover.recall.opening import opened_recall
+
+    loaded = await load_model(options)
+    async with (
+        opened_recall(loaded, memories, corpus, report, remember) as recall,
+        opened_decoder(options, corpus, recall, loaded) as decoder,
+    ):
+        yield Remembering(decoder, recall)
 
 
 def make_baseline(

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 from prover.decoder.options import SHIPPED, DecoderOptions
@@ -36,6 +37,8 @@ class Options:
     theorems: tuple[str, ...]
     #: Which model proposes tactics, where the generator has a decoder in it.
     decoder: DecoderOptions = SHIPPED
+    #: Where the decoder keeps what it has tried, across runs; None: nowhere.
+    remember: Path | None = None
 
 
 class TheoremStatus(StrEnum):

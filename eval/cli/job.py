@@ -39,7 +39,7 @@ def evaluate(given: Arguments) -> int:
         LeanUnavailable: Lean or the machine is.
     """
     check_generator(given.generator)
-    if (given.online or given.experience) and not learns(given.generator):
+    if (given.online or given.experience) and not learns(given.generator, given.decoder):
         raise InputError(f"{given.generator} does not learn: leave out --online and --experience")
     benchmark = load_benchmark(given.benchmark, given.statements, given.mathlib)
     problems = chosen(benchmark.problems(Split(given.split)), given.only, given.limit, given.sample)

@@ -83,7 +83,7 @@ async def _round(
     on_event: OnEvent,
     report: Report,
 ) -> None:
-    online = learns(how.generator)
+    online = learns(how.generator, how.decoder)
     lessons = [lesson_of(proof) for proof in store.proofs()] if online else []
     harvest = Harvest(store, {p.id: p for p in chosen}, how.label, how.budget.tactics)
     bench = Bench(

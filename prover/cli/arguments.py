@@ -30,4 +30,5 @@ class Arguments:
     as_json: bool
     tree: Path | None
     verbose: bool
+    remember: Path | None
     decoder: DecoderOptions

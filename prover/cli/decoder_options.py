@@ -9,7 +9,29 @@ from typing import Any
 import click
 
 from prover.decoder.completion import Decoding
-from prover.decoder.options import SHIPPED, DecoderOptions
+from prover.decoder.options import MEMORIES, SHIPPED, DecoderOptions
+
+
+class Memories(click.ParamType[tuple[str, ...]]):
+    """Kinds of memories with commas between them, or ``none``."""
+
+    name = "kinds"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        if isinstance(value, tuple):
+            return value
+        given = [] if value == "none" else value.split(",")
+        if unknown := set(given) - set(MEMORIES):
+            self.fail(
+                f"{', '.join(map(repr, sorted(unknown)))}: choose of {', '.join(MEMORIES)}, or none",
+                param,
+                ctx,
+            )
+        # In one order, and each once: a plan of the same memories is the same plan.
+        return tuple(name for name in MEMORIES if name in given)
+
 
 _OPTIONS = (
     click.option(
@@ -52,8 +74,14 @@ _OPTIONS = (
         show_default=True,
         help="Decoder: what runs a model that is no server's.",
     ),
+    click.option(
+        "--memory",
+        type=Memories(),
+        metavar="KINDS",
+        help=f"Decoder with a memory layer: some of {','.join(MEMORIES)}, or none (default: all).",
+    ),
 )
-_NAMES = ("model", "prompt", "samples", "decoding", "temperature", "device", "dtype", "engine")
+_NAMES = ("model", "prompt", "samples", "decoding", "temperature", "device", "dtype", "engine", "memory")
 
 
 def decoder_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -103,6 +103,7 @@ def _options(given: Arguments) -> Options:
         lean=given.lean,
         theorems=given.theorems,
         decoder=given.decoder,
+        remember=given.remember,
     )
 
 

@@ -4,6 +4,7 @@
     prover install    install the embedded Lean ahead of time
     prover train      train a decoder on proofs
     prover accuracy   measure one on proofs that were held out
+    prover memory     what a decoder with a memory has read: build it, look into it
     prover eval       measure the prover on benchmarks
 
 To prove theorems, see ``prove``.
@@ -20,7 +21,7 @@ from prover import __version__
 from prover.errors import InputError, ProverError
 
 #: Commands of this package that are imported when they are asked for, and where they are.
-_LATER = {"train": "prover.cli.train", "accuracy": "prover.cli.train"}
+_LATER = {"train": "prover.cli.train", "accuracy": "prover.cli.train", "memory": "prover.cli.memory"}
 
 
 class _OpenGroup(click.Group):

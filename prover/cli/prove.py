@@ -95,6 +95,12 @@ from prover.cli.decoder_options import decoder_options
     metavar="ORIGINAL",
     help="The file with the sorrys whose statements --check FILE must have kept.",
 )
+@click.option(
+    "--remember",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Decoder: keep what it has tried here, and begin with what is here (with a memory layer).",
+)
 @click.version_option(__version__, prog_name="prove")
 @decoder_options
 def main(**given: Any) -> NoReturn:

@@ -73,6 +73,27 @@ class Learner(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """A tactic that Lean ran at a state."""
+
+    tactic: str
+    #: It led to another state, or ended the proof; else Lean answered with an error.
+    worked: bool
+
+
+@runtime_checkable
+class Observer(Protocol):
+    """A generator that is told how tactics went, whoever had proposed them."""
+
+    def observe(self, query: Query, tried: Sequence[Tried]) -> None:
+        """Take in how tactics went at the query's state, and return at once: the search waits.
+
+        Tactics that took Lean with them, and those that were refused before it saw them, are not among them.
+        """
+        ...
+
+
 def batch_size(generator: TacticGenerator) -> int:
     """Return how many queries a generator likes to be asked at once; 1 unless it says otherwise."""
     return int(getattr(generator, "batch", 1))

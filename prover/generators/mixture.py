@@ -10,9 +10,11 @@ from collections.abc import Sequence
 from prover.generators.base import (
     Candidate,
     Learner,
+    Observer,
     Query,
     Step,
     TacticGenerator,
+    Tried,
     batch_size,
     content_hash,
     memory_hash,
@@ -68,6 +70,12 @@ class Mixture:
         for generator, _ in self._parts:
             if isinstance(generator, Learner):
                 generator.learn(proof, position)
+
+    def observe(self, query: Query, tried: Sequence[Tried]) -> None:
+        """Tell the parts that observe."""
+        for generator, _ in self._parts:
+            if isinstance(generator, Observer):
+                generator.observe(query, tried)
 
     async def generate(self, queries: Sequence[Query]) -> list[list[Candidate]]:
         answers = await asyncio.gather(*(generator.generate(queries) for generator, _ in self._parts))

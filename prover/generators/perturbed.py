@@ -11,7 +11,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import replace
 
-from prover.generators.base import Candidate, Query, TacticGenerator, batch_size
+from prover.generators.base import Candidate, Observer, Query, TacticGenerator, Tried, batch_size
 
 
 class Perturbed:
@@ -21,6 +21,10 @@ class Perturbed:
         self._generator = generator
         self.name = generator.name
         self.batch = batch_size(generator)
+
+    def observe(self, query: Query, tried: Sequence[Tried]) -> None:
+        if isinstance(self._generator, Observer):
+            self._generator.observe(query, tried)
 
     async def generate(self, queries: Sequence[Query]) -> list[list[Candidate]]:
         """Return each query's candidates in the order of the perturbed log-probabilities, normalised anew."""

@@ -29,7 +29,16 @@ from prover.environment import (
     TacticCrash,
     TacticState,
 )
-from prover.generators.base import Candidate, Query, Step, TacticGenerator, admissible, batch_size
+from prover.generators.base import (
+    Candidate,
+    Observer,
+    Query,
+    Step,
+    TacticGenerator,
+    Tried,
+    admissible,
+    batch_size,
+)
 from prover.search.tree import Kind, Node, SearchTree
 
 #: Tactics sent to Lean at a time: between two chunks the search looks at its budget.
@@ -160,6 +169,7 @@ class _Search:
     ) -> None:
         self.environment = environment
         self.generator = generator
+        self.observer = generator if isinstance(generator, Observer) else None
         self.budget = budget
         self.statement = statement
         self.seed = seed
@@ -302,6 +312,8 @@ class _Search:
             duplicate = self.record(node, candidate, outcome)
             if duplicate is not None:
                 duplicates.append(duplicate)
+        if self.observer is not None:
+            self.observer.observe(self.query(node), _tried(chunk, outcomes))
         self.report(node)
         if duplicates:
             await self.environment.drop(duplicates)
@@ -373,6 +385,16 @@ class _Search:
         status = SearchStatus.PROVED if self.proofs else self.status
         after = self.proved_after if self.proofs else self.counts.tactics
         return SearchResult(status, tuple(self.proofs), after, self.counts, self.seconds(), self.tree)
+
+
+def _tried(chunk: Sequence[Candidate], outcomes: Sequence[Outcome]) -> list[Tried]:
+    """How tactics went, as far as that says something of them: a crash says more of Lean."""
+    results = [(it.tactic, done.result) for it, done in zip(chunk, outcomes, strict=False)]
+    return [
+        Tried(tactic, not isinstance(result, LeanError))
+        for tactic, result in results
+        if not isinstance(result, TacticCrash)
+    ]
 
 
 def _goals(state: TacticState) -> tuple[str, ...]:

@@ -1,0 +1,80 @@
+"""From a loaded model to what it remembers: the memories that were asked for, put together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Collection
+from contextlib import ExitStack, asynccontextmanager
+from pathlib import Path
+
+from memory.catalogue import MemoryKind
+from memory.reading import Reader
+from prover.decoder.checkpoint import LoadedModel
+from prover.decoder.options import FAILURES, FILE, LIBRARY, STEPS
+from prover.errors import InputError
+from prover.premises import PremiseCorpus, Report
+from prover.recall.experience import Experience, open_store
+from prover.recall.library import LibraryMemory, build_library, completed, kind_of, memory_folder
+from prover.recall.own import OwnDeclarations
+from prover.recall.source import Recall
+from prover.settings import settings
+
+
+@asynccontextmanager
+async def opened_recall(
+    loaded: LoadedModel,
+    memories: Collection[str],
+    corpus: PremiseCorpus | None,
+    report: Report,
+    remember: Path | None = None,
+) -> AsyncIterator[Recall]:
+    """Put together what a model remembers; at the end, what is kept across runs is written.
+
+    Args:
+        memories: of :data:`prover.decoder.options.MEMORIES`.
+        corpus: the library's declarations, with ``library``: read the first time, which takes minutes.
+        remember: the folder of what is kept across runs of steps and failures; None: nothing is.
+
+    Raises:
+        InputError: the model has no memory layer, or a folder's memory is of another model.
+        ModelUnavailable: the disk is full or fails, or another process writes.
+    """
+    kind, codec = kind_of(loaded)
+    # In the model's own type, unlike the library: there is little to read, and keys are then as it asks.
+    reader, device = Reader(loaded.model, loaded.max_context), loaded.model.device
+    with ExitStack() as holding:
+        library = None
+        if LIBRARY in memories:
+            library = holding.enter_context(await _library(loaded, kind, corpus, report))
+        own = OwnDeclarations(codec, reader, device) if FILE in memories else None
+        experience = None
+        if kinds := {STEPS, FAILURES} & set(memories):
+            store = open_store(remember, kind) if remember is not None else None
+            experience = Experience(codec, reader, kinds, device, store)
+        recall = Recall(library, own, experience)
+        try:
+            yield recall
+        finally:
+            await recall.close()
+
+
+async def _library(
+    loaded: LoadedModel, kind: MemoryKind, corpus: PremiseCorpus | None, report: Report
+) -> LibraryMemory:
+    """Open the library's memory; where there is none yet, it is built."""
+    if corpus is None:
+        raise InputError("this decoder remembers the library's declarations: read them first, once")
+    folder = memory_folder(settings().cache, kind, corpus.lean)
+    if completed(folder).get("lean") != corpus.lean:
+        await asyncio.to_thread(build_library, loaded, corpus, folder, _from_thread(report))
+    return await asyncio.to_thread(LibraryMemory.open, folder, kind, loaded.model.device)
+
+
+def _from_thread(report: Report) -> Report:
+    """A report for another thread, that is told in this one."""
+    loop = asyncio.get_running_loop()
+
+    def told(text: str, done: int, total: int) -> None:
+        loop.call_soon_threadsafe(report, text, done, total)
+
+    return told
