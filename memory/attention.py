@@ -39,7 +39,10 @@ _KEYS_AT_ONCE = 2**27
 
 
 class Recorder(Protocol):
-    """Takes what a memory is made of, as the model reads."""
+    """Takes what a memory is made of, as the model reads.
+
+    One that has ``live = True`` takes it with its gradients, for a memory that is ``live`` itself.
+    """
 
     def keep(self, keys: Tensor, values: Tensor) -> None:
         """Take (B, G, T, D) both, keys of unit length and not rotated; padding is among them."""
@@ -262,7 +265,8 @@ class KnnAttention(nn.Module):
         rows, tokens = hidden_states.shape[:2]
         queries, keys, values = self._project(hidden_states)
         if recorder is not None:
-            recorder.keep(unit(keys).detach(), values.detach())
+            told = unit(keys), values
+            recorder.keep(*(told if _is_live(recorder) else (it.detach() for it in told)))
         asked = look_ups(memories, memory_queries, rows, tokens, hidden_states.device)
         unrotated = unit(queries) if asked else queries
         queries, keys = apply_rotary_pos_emb(queries, keys, *position_embeddings)
@@ -333,12 +337,17 @@ class KnnAttention(nn.Module):
         """Ask for queries (N, H, D): what is read (N, H, D), and the log sums (N, H)."""
         groups = self.config.num_key_value_heads
         grouped = by_group(queries, groups)
-        # A gradient reaches the queries through their scores alone.
-        with torch.no_grad():
+        # A gradient reaches the queries through their scores alone, and keys and values that are live.
+        with torch.set_grad_enabled(torch.is_grad_enabled() and _is_live(memory)):
             retrieved = memory.look_up(grouped.detach(), k)
         scale = by_group(self.memory_scale.float().expand(len(queries), -1), groups)
         attended = memory_attention(grouped, retrieved, scale)
         return by_token(attended.output, len(queries)), by_token(attended.log_sum, len(queries))
+
+
+def _is_live(it: Memory | Recorder) -> bool:
+    """Whether gradients go through it; a memory is a constant unless it says otherwise."""
+    return bool(getattr(it, "live", False))
 
 
 def _checked_k(k: int | None, config: Any) -> int:

@@ -214,6 +214,62 @@ class RecentMemory:
         self._dropped += count
 
 
+class DocumentMemory:
+    """A document's memory while a model is trained on it: exact, for one thread, and live.
+
+    What was added since it was last settled keeps its gradients, so that the layer learns to make keys that
+    are found and values that are of use; what is older is a constant. After Tworkowski et al. 2023, "Focused
+    Transformer: Contrastive Training for Context Scaling", section 3.2. Numbers start anew whenever entries
+    are dropped.
+    """
+
+    live = True
+
+    def __init__(self, heads: int, width: int, capacity: int, device: torch.device | str = "cpu") -> None:
+        """Make an empty one.
+
+        Args:
+            capacity: entries that are kept when it is settled, the newest.
+        """
+        self._capacity = capacity
+        self._none = torch.empty(heads, 0, width, device=device)
+        self._keys, self._values = [self._none], [self._none]
+
+    def __len__(self) -> int:
+        return sum(part.shape[1] for part in self._keys)
+
+    def add(self, keys: Tensor, values: Tensor) -> None:
+        """Add entries, (H, n, D) both.
+
+        Raises:
+            MemoryInputError: shapes do not fit.
+        """
+        heads, _, width = self._none.shape
+        if keys.shape != values.shape or (keys.shape[0], keys.shape[2]) != (heads, width):
+            raise MemoryInputError(_unlike(tuple(keys.shape), tuple(values.shape)))
+        self._keys.append(keys.float())
+        self._values.append(values.float())
+
+    def settle(self) -> None:
+        """Make constants of all entries, and drop the oldest beyond the capacity."""
+        for parts in (self._keys, self._values):
+            whole = torch.cat(parts, dim=1).detach()
+            parts[:] = [whole[:, max(0, whole.shape[1] - self._capacity) :]]
+
+    def clear(self) -> None:
+        self._keys, self._values = [self._none], [self._none]
+
+    def look_up(self, queries: Tensor, k: int) -> Retrieved:
+        """Do as :class:`memory.lookup.Memory` says, but for the gradients."""
+        keys, values = (torch.cat(parts, dim=1) for parts in (self._keys, self._values))
+        with torch.no_grad():
+            scores = queries.float() @ keys.transpose(1, 2)  # (H, Q, N)
+            entries = scores.topk(min(k, keys.shape[1]), dim=2).indices
+        heads = torch.arange(keys.shape[0], device=keys.device)[:, None, None]
+        found = torch.ones_like(entries, dtype=torch.bool)
+        return Retrieved(keys[heads, entries], values[heads, entries], found, entries)
+
+
 def _by_head(rows: Floats) -> Floats:
     """(N, H, D) as (H, N, D), without a copy."""
     return np.moveaxis(rows, 1, 0)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 
 from prover.decoder.prompts import PromptForm
-from prover.generators.base import Step
+from prover.generators import base
 from prover.generators.printed import rename, tactic_names
 from prover.lean.messages import Declaration
 from prover.premises import PremiseCorpus
@@ -36,13 +36,24 @@ _DECLARED, _ASKED = 24, 6
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """Rows that are run at once; what is kept of them is in memory from the next turn on."""
+    """Rows that are run at once; what is kept of them is in memory for the rows after them."""
 
     rows: tuple[Row, ...]
     #: The document that each row is of, by its slot.
     slots: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Turns that a model learns from together: declarations, and lessons behind them."""
+
+    turns: tuple[Turn, ...]
     #: Slots in which a document begins: their memory is emptied first.
     begun: frozenset[int]
+
+
+#: Declarations of a document, and lessons that are asked behind them.
+Part = tuple[list[Row], list[Row]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +122,7 @@ def _made_up(name: str, words: Sequence[str], chance: random.Random) -> str:
 
 
 def _told_anew(lesson: Lesson, names: dict[str, str]) -> Lesson:
-    steps = tuple(Step(step.goals, rename(step.tactic, names)) for step in lesson.proof.steps)
+    steps = tuple(base.Step(step.goals, rename(step.tactic, names)) for step in lesson.proof.steps)
     return Lesson(
         replace(lesson.proof, steps=steps),
         lesson.place,
@@ -141,47 +152,52 @@ class Episodes:
         self._seed = seed
         self._renames = renames
 
-    def epoch(self, number: int) -> Iterator[Turn]:
-        """Yield the turns of an epoch: of declarations and of lessons in turn."""
+    def epoch(self, number: int) -> Iterator[Step]:
+        """Yield the steps of an epoch."""
         chance = random.Random(f"{self._seed} {number} episodes")
         order = list(self._stories)
         chance.shuffle(order)
         waiting = iter(order)
-        tellings: dict[int, Iterator[list[Row]]] = {}
+        tellings: dict[int, Iterator[Part]] = {}
         while True:
             begun = set()
-            parts: dict[int, list[Row]] = {}
+            parts: dict[int, Part] = {}
             for slot in range(self._slots):
-                while not parts.get(slot):
+                while slot not in parts:
                     if slot not in tellings:
                         if (story := next(waiting, None)) is None:
                             break
                         begun.add(slot)
                         tellings[slot] = self.told(story, random.Random(chance.random()))
-                    if (rows := next(tellings[slot], None)) is None:
+                    if (part := next(tellings[slot], None)) is None:
                         del tellings[slot]
                     else:
-                        parts[slot] = rows
+                        parts[slot] = part
             if not parts:
                 return
-            yield from _turns(parts, frozenset(begun))
+            yield Step(tuple(_turns(parts)), frozenset(begun))
 
-    def told(self, story: Story, chance: random.Random) -> Iterator[list[Row]]:
-        """Yield the parts of a document: some declarations, some lessons, and so on."""
+    def told(self, story: Story, chance: random.Random) -> Iterator[Part]:
+        """Yield the parts of a document: each reads some declarations, and asks some lessons.
+
+        Half of the lessons name what was just read, if there are such; the others anything that was.
+        """
         if chance.random() < self._renames:
             story = renamed(story, chance)
         unread = {declaration.name for declaration in story.declared}
         lessons = list(story.lessons)
         chance.shuffle(lessons)
-        for start in range(0, len(story.declared), _DECLARED):
+        for start in range(0, max(1, len(story.declared)), _DECLARED):
             part = story.declared[start : start + _DECLARED]
-            yield [self._read(declaration) for declaration in part]
-            unread -= {declaration.name for declaration in part}
-            ready = [lesson for lesson in lessons if not names_in(lesson) & unread][:_ASKED]
-            yield [self._asked(lesson, chance) for lesson in ready]
-            lessons = [lesson for lesson in lessons if all(lesson is not it for it in ready)]
+            new = {declaration.name for declaration in part}
+            unread -= new
+            ready = [lesson for lesson in lessons if not names_in(lesson) & unread]
+            fresh = [lesson for lesson in ready if names_in(lesson) & new][: _ASKED // 2]
+            asked = [*fresh, *(it for it in ready if all(it is not one for one in fresh))][:_ASKED]
+            yield [self._read(declaration) for declaration in part], self._all_asked(asked, chance)
+            lessons = [it for it in lessons if all(it is not one for one in asked)]
         for start in range(0, len(lessons), _ASKED):
-            yield [self._asked(lesson, chance) for lesson in lessons[start : start + _ASKED]]
+            yield [], self._all_asked(lessons[start : start + _ASKED], chance)
 
     def _read(self, declaration: Declaration) -> Row:
         """A declaration, whose name is learned."""
@@ -190,14 +206,13 @@ class Episodes:
         learned = (False,) * (len(context) + 1) + (True,) * (len(said) - 1)
         return Row(context + said, learned, "declarations", (0,) * len(context) + (1,) * len(said))
 
-    def _asked(self, lesson: Lesson, chance: random.Random) -> Row:
-        return self._maker.lesson(lesson.drawn(chance), PromptForm.HISTORY)
+    def _all_asked(self, lessons: Sequence[Lesson], chance: random.Random) -> list[Row]:
+        return [self._maker.lesson(it.drawn(chance), PromptForm.HISTORY) for it in lessons]
 
 
-def _turns(parts: dict[int, list[Row]], begun: frozenset[int]) -> Iterator[Turn]:
-    """The parts of all slots: rows of one kind at once, since those of the other have another length."""
-    for kind in ("declarations", "lessons"):
-        rows = [(slot, row) for slot, part in parts.items() for row in part if row.kind == kind]
+def _turns(parts: dict[int, Part]) -> Iterator[Turn]:
+    """What is read and what is asked in all slots: rows of one kind at once, which are of about a length."""
+    for kind in (0, 1):
+        rows = [(slot, row) for slot, part in parts.items() for row in part[kind]]
         if rows:
-            yield Turn(tuple(row for _, row in rows), tuple(slot for slot, _ in rows), begun)
-            begun = frozenset()
+            yield Turn(tuple(row for _, row in rows), tuple(slot for slot, _ in rows))

@@ -23,7 +23,7 @@ from prover.premises import PremiseCorpus, corpus_path
 from prover.theorem_file import write_atomically
 from prover.training.dataset import Batches, Mix, Retrieve, Row, RowMaker, bucketed, divided
 from prover.training.declarations import Exercise, exercises
-from prover.training.episodes import Episodes, Turn, stories
+from prover.training.episodes import Episodes, Step, stories
 from prover.training.examples import Corpus, Failure, Proof, read_corpus
 from prover.training.lessons import lessons
 from prover.training.recipe import Recipe, as_json, difference, file_hash, versions
@@ -244,8 +244,8 @@ def _prepared(
         from prover.training.memory_trainer import MemoryTrainer
 
         assert library is not None, "documents are made of it"
-        told, turns = _documents(maker, proofs, kept_out, failures, library, recipe)
-        return MemoryTrainer(recipe, model, told, {"documents": turns} if turns else {}, *rest), tokenizer
+        told, steps = _documents(maker, proofs, kept_out, failures, library, recipe)
+        return MemoryTrainer(recipe, model, told, {"documents": steps} if steps else {}, *rest), tokenizer
     batches = _batches(maker, proofs, failures, library, recipe)
     measured = {f.value: rows for f in recipe.forms if (rows := measuring(maker, kept_out, f, recipe))}
     return AnswerTrainer(recipe, model, batches, measured, *rest), tokenizer
@@ -279,7 +279,7 @@ def _documents(
     failures: Sequence[Failure],
     library: PremiseCorpus,
     recipe: Recipe,
-) -> tuple[Episodes, list[Turn]]:
+) -> tuple[Episodes, list[Step]]:
     """The documents to train on, and those to measure with, told once and by their own names."""
     failed = list(failures)
     told = Episodes(maker, stories(lessons(proofs, failed), library), recipe.slots, recipe.seed)

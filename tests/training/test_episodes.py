@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from prover.decoder.checkpoint import load_checkpoint
 from prover.decoder.codec import Codec
 from prover.decoder.prompts import Mark
-from prover.generators.base import Step
+from prover.generators import base
 from prover.lean.messages import Declaration, Module
 from prover.premises import PremiseCorpus
 from prover.training.dataset import RowMaker
-from prover.training.episodes import Episodes, Story, Turn, names_in, renamed, stories
+from prover.training.episodes import Episodes, Step, Story, names_in, renamed, stories
 from prover.training.examples import Corpus, Proof
 from prover.training.lessons import Lesson
 from prover.training.memory_trainer import Slots, collated, document_perplexity
@@ -39,7 +39,7 @@ LIBRARY = PremiseCorpus("4.0.0", (Module("A", ()), Module("B", ("A",))), DECLARE
 def lesson(number: int, module: str = "A") -> Lesson:
     """A goal that a lemma of the library proves."""
     named = f"{module}.lemma_{number}"
-    step = Step((f"⊢ {module} = {number}",), f"exact {named}")
+    step = base.Step((f"⊢ {module} = {number}",), f"exact {named}")
     position = {"A": 0, "B": 1}[module]
     proof = Proof(f"T{number}", module, f"theorem T{number} : x", position, (step,), "library", "train")
     return Lesson(proof, 0, (step.tactic,), ("rfl", f"simp [{named}]"))
@@ -50,8 +50,9 @@ TOKENIZER = train_tokenizer([f"{d.name} {d.type}" for d in DECLARED] + ["exact �
 MAKER = RowMaker(Codec(TOKENIZER), 128)
 
 
-def rows_of(turns: Sequence[Turn], slot: int) -> list[str]:
+def rows_of(steps: Sequence[Step], slot: int) -> list[str]:
     """What a slot was told, in order."""
+    turns = (turn for step in steps for turn in step.turns)
     told = [(at, row) for turn in turns for at, row in zip(turn.slots, turn.rows, strict=True)]
     return [MAKER.codec.decode(row.ids) for at, row in told if at == slot]
 
@@ -68,8 +69,8 @@ def test_a_document_holds_what_its_lessons_name_and_as_much_beside_it() -> None:
 @given(st.integers(0, 1000))
 def test_a_lemma_is_read_before_it_is_asked_for(seed: int) -> None:
     told = Episodes(MAKER, stories(LESSONS, LIBRARY), 1, seed, renames=0.0)
-    turns = list(told.epoch(0))
-    rows = rows_of(turns, 0)
+    steps = list(told.epoch(0))
+    rows = rows_of(steps, 0)
     for number, module in ((0, "A"), (39, "B")):
         read = f"exact {module}.lemma_{number}{Mark.END}"
         place = next(i for i, row in enumerate(rows) if row.endswith(read))
@@ -77,7 +78,7 @@ def test_a_lemma_is_read_before_it_is_asked_for(seed: int) -> None:
         asked = next(i for i, row in enumerate(rows) if goal in row and row.startswith(Mark.THEOREM))
         assert place < asked
     assert sum(row.startswith(Mark.THEOREM) for row in rows) == len(LESSONS)
-    assert [turn.begun for turn in turns] == [frozenset({0})] + [frozenset()] * (len(turns) - 1)
+    assert [step.begun for step in steps] == [frozenset({0})] + [frozenset()] * (len(steps) - 1)
 
 
 def test_an_epoch_depends_on_its_number_and_the_seed_alone() -> None:
@@ -107,60 +108,88 @@ def model() -> torch.nn.Module:
     return found
 
 
-def turns_of(story: Story) -> list[Turn]:
+def steps_of(story: Story) -> list[Step]:
     return list(Episodes(MAKER, [story], 1, 0, renames=0.0).epoch(0))
 
 
-def test_what_is_kept_of_a_turn_are_its_tactics() -> None:
+def memories(count: int = 1, capacity: int = 500) -> Slots:
+    return Slots(model(), count, capacity, torch.device("cpu"))
+
+
+def kept(steps: Sequence[Step], slot: int = 0) -> int:
+    """Tokens of tactics."""
+    turns = [turn for step in steps for turn in step.turns]
+    rows = (row for t in turns for at, row in zip(t.slots, t.rows, strict=True) if at == slot)
+    return sum(branch > 0 for row in rows for branch in row.branches)
+
+
+def test_what_is_kept_of_a_step_are_its_tactics() -> None:
     (story,) = stories(LESSONS, LIBRARY)
-    first = turns_of(story)[0]
-    slots = Slots(model(), 1, 10_000, torch.device("cpu"))
+    first = steps_of(story)[0]
+    slots = memories(capacity=10_000)
     slots.loss(model(), collated(first, 1, 0))
-    assert len(slots._memories[0]) == sum(branch > 0 for row in first.rows for branch in row.branches)
+    assert len(slots._memories[0]) == kept([first])
+    slots.settle()
+    assert len(slots._memories[0]) == kept([first])
 
 
-def test_the_first_turn_remembers_nothing_and_a_later_one_does() -> None:
+def test_beyond_its_capacity_a_memory_forgets_the_oldest() -> None:
     (story,) = stories(LESSONS, LIBRARY)
-    one, two, *_ = turns_of(story)
+    slots = memories(capacity=10)
+    slots.loss(model(), collated(steps_of(story)[0], 1, 0))
+    newest = slots._memories[0]._keys[-1][:, -10:].detach().clone()
+    slots.settle()
+    assert torch.equal(slots._memories[0]._keys[0], newest)
+
+
+def test_lessons_learn_through_what_was_read_just_before_and_nothing_older() -> None:
+    (story,) = stories(LESSONS, LIBRARY)
+    first, second, *_ = (collated(step, 1, 0) for step in steps_of(story))
     reading = model()
+    slots = memories()
+    slots.loss(reading, first)
+    live, settled = slots._memories[0]._keys[1], slots._memories[0]._keys[0]
+    assert live.requires_grad and not settled.requires_grad
+    live.retain_grad()
+    slots._turn(reading, first["turns"][1])[0].backward()
+    assert live.grad is not None and live.grad.abs().sum() > 0
+    slots.settle()
+    assert not any(part.requires_grad for part in slots._memories[0]._keys)
+    slots.loss(reading, second)[0].backward()
+
+
+def test_a_memory_changes_what_comes_after_it_alone() -> None:
+    (story,) = stories(LESSONS, LIBRARY)
+    step = collated(steps_of(story)[0], 1, 0)
+    reading = model()
+    reading.model.layers[1].self_attn.memory_gate.data.fill_(2.0)  # type: ignore
+    losses = []
     with torch.no_grad():
-        reading.model.layers[1].self_attn.memory_gate.fill_(2.0)  # type: ignore
-        with_memory, without = (Slots(reading, 1, size, torch.device("cpu")) for size in (500, 0))
-        losses = [
-            [s.loss(reading, collated(turn, 1, 0))[0] for turn in (one, two)] for s in (with_memory, without)
-        ]
-    assert losses[0][0] == losses[1][0]
-    assert losses[0][1] != losses[1][1]
+        for capacity in (500, 0):
+            slots = memories(capacity=capacity)
+            losses.append([slots._turn(reading, turn)[0] for turn in step["turns"]])
+    (read, asked), (read_without, asked_without) = losses
+    assert read == read_without and asked != asked_without
 
 
 def test_a_new_document_begins_with_an_empty_memory() -> None:
     (story,) = stories(LESSONS, LIBRARY)
-    one, two, *_ = turns_of(story)
-    again = replace(two, begun=frozenset({0}))
+    one, two, *_ = steps_of(story)
+    again = collated(replace(two, begun=frozenset({0})), 1, 0)
     reading = model()
-    slots, fresh = (Slots(reading, 1, 500, torch.device("cpu")) for _ in range(2))
+    slots, fresh = memories(), memories()
     with torch.no_grad():
         slots.loss(reading, collated(one, 1, 0))
-        assert slots.loss(reading, collated(again, 1, 0))[0] == fresh.loss(reading, collated(again, 1, 0))[0]
+        assert slots.loss(reading, again)[0] == fresh.loss(reading, again)[0]
 
 
 def test_documents_are_apart_in_their_slots() -> None:
     told = Episodes(MAKER, [Story(DECLARED[:3], tuple(LESSONS[:1])), Story(DECLARED[3:5], ())], 2, 0, 0.0)
-    turns = list(told.epoch(0))
-    slots = Slots(model(), 2, 500, torch.device("cpu"))
-    for turn in turns:
-        slots.loss(model(), collated(turn, 2, 0))
-    kept = [
-        sum(
-            b > 0
-            for t in turns
-            for at, row in zip(t.slots, t.rows, strict=True)
-            if at == s
-            for b in row.branches
-        )
-        for s in (0, 1)
-    ]
-    assert [len(memory) for memory in slots._memories] == kept
+    steps = list(told.epoch(0))
+    slots = memories(2)
+    for step in steps:
+        slots.loss(model(), collated(step, 2, 0))
+    assert [len(memory) for memory in slots._memories] == [kept(steps, slot) for slot in (0, 1)]
 
 
 def test_a_training_with_a_memory_ends_in_a_checkpoint_that_has_one(tmp_path: Path) -> None:
@@ -178,5 +207,5 @@ def test_a_training_with_a_memory_ends_in_a_checkpoint_that_has_one(tmp_path: Pa
 
 def test_perplexity_is_that_of_what_is_learned() -> None:
     (story,) = stories(LESSONS, LIBRARY)
-    value = document_perplexity(model(), turns_of(story), 0, 0)
+    value = document_perplexity(model(), steps_of(story), 0, 0)
     assert value == pytest.approx(len(TOKENIZER), rel=0.5)

@@ -1,0 +1,131 @@
+"""What a decoder's memory is worth: perplexity by its size, and new facts that are named.
+
+    prover memory build --model MODEL
+    python benchmarks/memory_figures.py MODEL [--sizes 0 1024 8192 65536 all] [--facts 100]
+
+The corpus and the share of modules held out are those that the model was trained with (its training.json).
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+import time
+from dataclasses import replace
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+
+from memory.external import ExternalMemory, UnionMemory
+from memory.index import EntryMask
+from memory.lookup import Memory
+from memory.store import MemoryStore
+from prover.decoder.checkpoint import LoadedModel, load_checkpoint
+from prover.premises import PremiseCorpus
+from prover.recall.library import LIBRARY, kind_of, memory_folder
+from prover.settings import settings
+from prover.training.dataset import RowMaker, divided
+from prover.training.episodes import Episodes, Story, stories
+from prover.training.examples import SHIPPED, read_corpus
+from prover.training.lessons import lessons
+from prover.training.memory_figures import LibraryOf, Told, made_up, memory_of, naming, perplexities
+from prover.training.recipe import Recipe
+from prover.training.train import library_of, read_record
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--data", type=Path, default=SHIPPED)
+    parser.add_argument("--sizes", nargs="*", default=["0", "1024", "8192", "65536", "all"])
+    parser.add_argument("--facts", type=int, default=100, metavar="N")
+    parser.add_argument("--lessons", type=int, default=40, metavar="N", help="of a module, at most")
+    parser.add_argument("--seed", type=int, default=0)
+    asked = parser.parse_args()
+    loaded = load_checkpoint(str(asked.model), "cpu", "float32")
+    corpus = read_corpus(asked.data)
+    library = library_of(None, corpus.lean)
+    folder = memory_folder(settings().cache, kind_of(loaded)[0], corpus.lean)
+    with MemoryStore.open(folder / LIBRARY, kind_of(loaded)[0]) as store:
+        print(f"{asked.model}: {len(store)} entries of {len(store.modules)} modules")
+        memory = ExternalMemory(None, store.keys, store.values)
+        told = _held_out(loaded, asked, library)
+        _perplexity_table(loaded, told, _library_of(memory, store, library), asked.sizes)
+        if asked.facts:
+            asyncio.run(_facts_table(loaded, memory, asked.facts, asked.seed))
+
+
+def _held_out(loaded: LoadedModel, asked: argparse.Namespace, library: PremiseCorpus) -> list[Told]:
+    """Held-out modules, each as a document of its own."""
+    record, corpus = read_record(asked.model), read_corpus(asked.data)
+    assert record is not None and loaded.codec is not None, "a checkpoint of our training"
+    recipe = Recipe(**{**record["recipe"], "shape": None})
+    _, proofs = divided(corpus.proofs, recipe.held_out, recipe.seed)
+    maker = RowMaker(loaded.codec, min(recipe.length, loaded.max_context))
+    chance = random.Random(asked.seed)
+    told = []
+    taught = sorted(lessons(proofs, corpus.failures), key=lambda it: (it.proof.position, it.proof.module))
+    for module, group in groupby(taught, key=lambda it: it.proof.module):
+        every = list(group)
+        few = chance.sample(every, min(asked.lessons, len(every)))
+        rows = [
+            row
+            for story in stories(few, library)
+            for part in Episodes(maker, [story], 1, asked.seed, renames=0.0).told(_own(story, module), chance)
+            for row in part
+        ]
+        kinds = [tuple(row for row in rows if row.kind == kind) for kind in ("declarations", "lessons")]
+        told.append(Told(module, *kinds))
+    print(
+        f"held out: {len(told)} modules, {sum(len(it.declared) for it in told)} declarations, "
+        f"{sum(len(it.lessons) for it in told)} states"
+    )
+    return told
+
+
+def _own(story: Story, module: str) -> Story:
+    """What the module itself declares; all else is in the library's memory."""
+    return replace(story, declared=tuple(d for d in story.declared if d.module == module))
+
+
+def _library_of(memory: ExternalMemory, store: MemoryStore, library: PremiseCorpus) -> LibraryOf:
+    def found(module: str, size: int) -> Memory | None:
+        mask = store.mask(library.accessible(module))
+        places = np.flatnonzero(mask)
+        mask[places[: max(0, len(places) - size)]] = False
+        return memory.view(EntryMask(mask)) if mask.any() else None
+
+    return found
+
+
+def _perplexity_table(loaded: LoadedModel, told: list[Told], library: LibraryOf, sizes: list[str]) -> None:
+    assert loaded.codec is not None
+    print(f"{'entries':>9}{'declarations':>14}{'tactics':>9}{'seconds':>9}")
+    for size in sizes:
+        start = time.monotonic()
+        entries = 1 << 30 if size == "all" else int(size)
+        found = perplexities(loaded.model, told, library, entries, loaded.codec.pad_id)
+        seconds = time.monotonic() - start
+        line = f"{size:>9}{found['declarations']:>14.3f}{found['lessons']:>9.3f}{seconds:>9.1f}"
+        print(line, flush=True)
+
+
+async def _facts_table(loaded: LoadedModel, library: ExternalMemory, count: int, seed: int) -> None:
+    facts = made_up(count, seed)
+    own = memory_of(loaded, facts)
+    memories = {
+        "nothing": None,
+        "the library": library,
+        "the facts": own,
+        "both": UnionMemory([library, own]),
+    }
+    print(f"{count} facts made up; in memory:   named foremost   among ten")
+    for name, memory in memories.items():
+        found = await naming(loaded, facts, memory)
+        print(f"{name:>32}{found.at_1:>15.1%}{found.at_10:>12.1%}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,196 @@
+"""What a memory is worth: perplexity by its size, and whether facts made up after training are named.
+
+The first is the central table of Wu et al. 2022 for Lean: modules that were held out from training are read,
+and asked about, with the newest so many entries of what they see of the library in memory, and their own.
+The second is what a memory is for: a file declares lemmas with names that nobody has seen, and the model is
+to name the one that proves a goal.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from memory.external import ExternalMemory, RecentMemory, UnionMemory
+from memory.lookup import Memory
+from memory.modeling import memory_shape
+from memory.reading import Reader
+from prover.decoder.checkpoint import LoadedModel
+from prover.decoder.completion import Decoding, Sampling
+from prover.decoder.prompts import Mark
+from prover.decoder.transformers_backend import TransformersBackend
+from prover.generators.printed import tactic_names
+from prover.lean.messages import Declaration
+from prover.recall.passages import of_declaration
+from prover.training.dataset import Row, padded
+from prover.training.trainer import summed_loss
+
+#: The memory of what a module sees of the library, with so many entries: the newest in import order.
+LibraryOf = Callable[[str, int], Memory | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A held-out module: what it declares is read first, and then lessons are asked."""
+
+    module: str
+    declared: tuple[Row, ...]
+    lessons: tuple[Row, ...]
+
+
+class _Kept:
+    keys: Tensor
+    values: Tensor
+
+    def keep(self, keys: Tensor, values: Tensor) -> None:
+        self.keys, self.values = keys, values
+
+
+@torch.no_grad()
+def perplexities(
+    model: Any, told: Sequence[Told], library: LibraryOf, size: int, pad_id: int, rows: int = 8
+) -> dict[str, float]:
+    """Return the perplexity of names of declarations, given their types, and of tactics, given their goals.
+
+    Args:
+        library: what of the library is in memory beside the module's own entries.
+        size: entries of the library; 0: no memory at all, not even of the module itself.
+        rows: that are run at once.
+    """
+    model.eval()
+    losses, counts = {"declarations": 0.0, "lessons": 0.0}, {"declarations": 0, "lessons": 0}
+    shape = memory_shape(model)
+    for document in told:
+        own = RecentMemory(shape.heads, shape.width, max(1, size), model.device)
+        known = library(document.module, size) if size else None
+        for kind, part in (("declarations", document.declared), ("lessons", document.lessons)):
+            for start in range(0, len(part), rows):
+                some = part[start : start + rows]
+                memory = _joined(known, own) if size else None
+                loss, learned, kept = _run(model, some, memory, pad_id)
+                losses[kind] += loss
+                counts[kind] += learned
+                if size and kind == "declarations":
+                    for keys, values in kept:
+                        own.add(keys, values)
+    return {kind: float(np.exp(losses[kind] / max(1, counts[kind]))) for kind in losses}
+
+
+def _joined(library: Memory | None, own: RecentMemory) -> Memory:
+    return own if library is None else UnionMemory([library, own])
+
+
+def _run(
+    model: Any, rows: Sequence[Row], memory: Memory | None, pad_id: int
+) -> tuple[float, int, list[tuple[Tensor, Tensor]]]:
+    """The loss of some rows, its tokens, and the keys and values of their tactics, (H, n, D) both, a row."""
+    batch = {name: it.to(model.device) for name, it in padded(rows, pad_id).items()}
+    said = torch.zeros_like(batch["input_ids"], dtype=torch.bool)
+    for place, row in enumerate(rows):
+        said[place, : len(row.branches)] = torch.tensor(row.branches) > 0
+    recorder = _Kept()
+    extra: dict[str, Any] = {"recorder": recorder}
+    if memory is not None:
+        extra |= {"memories": [memory] * len(rows), "memory_queries": said}
+    loss, learned = summed_loss(model, batch, **extra)
+    kept = [
+        (recorder.keys[row][:, said[row]].float(), recorder.values[row][:, said[row]].float())
+        for row in range(len(rows))
+    ]
+    return float(loss), learned, kept
+
+
+# --- facts made up --------------------------------------------------------------------------------
+
+_ONSETS = ("b", "d", "fl", "g", "gr", "k", "kl", "m", "n", "p", "pr", "s", "sk", "t", "tr", "v", "z")
+_VOWELS = ("a", "e", "i", "o", "u", "oo", "ai")
+_ENDS = ("", "b", "k", "l", "m", "n", "rp", "sk", "x")
+_TYPES = ("Nat", "Int", "List Nat", "Bool", "String")
+#: Statements, and a state that asks for one: hypotheses and target.
+_SHAPES = (
+    ("∀ (x : {T}), {f} ({g} x) = x", "x : {T}\n⊢ {f} ({g} x) = x"),
+    ("∀ (x y : {T}), {f} x y = {f} y x", "x y : {T}\n⊢ {f} x y = {f} y x"),
+    ("∀ (x : {T}), {f} x = {g} x", "x : {T}\n⊢ {f} x = {g} x"),
+    ("∀ (x : {T}), {f} ({f} x) = {f} x", "x : {T}\n⊢ {f} ({f} x) = {f} x"),
+    ("∀ (x : {T}), {p} ({f} x)", "x : {T}\n⊢ {p} ({f} x)"),
+    ("∀ (x : {T}), {p} x → {q} x", "x : {T}\nh : {p} x\n⊢ {q} x"),
+    ("{f} {c} = {d}", "⊢ {f} {c} = {d}"),
+    ("∀ (x : {T}), {f} {c} x = x", "x : {T}\n⊢ {f} {c} x = x"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A lemma that nobody has seen, and a goal that it proves."""
+
+    lemma: Declaration
+    goal: str
+
+
+def made_up(count: int, seed: int) -> list[Fact]:
+    """Make facts about functions that do not exist: names and functions are syllables drawn at random."""
+    chance = random.Random(f"{seed} facts")
+    return [_fact(chance) for _ in range(count)]
+
+
+def _fact(chance: random.Random) -> Fact:
+    words = iter(_words(chance, 6))
+    symbols = {name: next(words) for name in ("f", "g", "c")}
+    symbols |= {"p": symbols["f"].capitalize(), "q": symbols["g"].capitalize(), "d": next(words)}
+    symbols |= {"T": chance.choice(_TYPES)}
+    statement, goal = (text.format(**symbols) for text in chance.choice(_SHAPES))
+    name = f"{next(words)}_{next(words)}"
+    return Fact(Declaration(name, "theorem", "Facts", statement, ()), goal)
+
+
+def _words(chance: random.Random, count: int) -> Iterator[str]:
+    for _ in range(count):
+        syllables = chance.randint(2, 3)
+        yield "".join(
+            chance.choice(_ONSETS) + chance.choice(_VOWELS) + chance.choice(_ENDS) for _ in range(syllables)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """Of how many facts the lemma was in the model's foremost tactic, and in one of its first ten."""
+
+    questions: int
+    at_1: float
+    at_10: float
+
+
+async def naming(
+    loaded: LoadedModel, facts: Sequence[Fact], memory: Memory | None, samples: int = 16
+) -> Named:
+    """Ask for a tactic at each fact's goal, and look for the fact's lemma in it.
+
+    Args:
+        memory: what is looked up; None: nothing.
+    """
+    assert loaded.codec is not None
+    prompts = [loaded.codec.encode((Mark.GOAL, fact.goal, Mark.GOAL_END, Mark.TACTIC)) for fact in facts]
+    backend = TransformersBackend(loaded)
+    sampling = Sampling(samples, Decoding.BEAM, max_tokens=32)
+    memories = None if memory is None else [memory] * len(prompts)
+    answers = await backend.complete(prompts, sampling, [0] * len(prompts), memories=memories)
+    await backend.close()
+    ranks = []
+    for fact, answer in zip(facts, answers, strict=True):
+        named = [fact.lemma.name in tactic_names(it.text) for it in answer if it.finished]
+        ranks.append(named.index(True) if True in named else len(named) + 100)
+    return Named(len(ranks), *(sum(rank < best for rank in ranks) / len(ranks) for best in (1, 10)))
+
+
+def memory_of(loaded: LoadedModel, facts: Sequence[Fact]) -> ExternalMemory:
+    """The facts' lemmas, read once."""
+    assert loaded.codec is not None
+    texts = [of_declaration(loaded.codec, fact.lemma).text for fact in facts]
+    pairs = Reader(loaded.model, loaded.max_context).read(texts)
+    return ExternalMemory(None, pairs.keys, pairs.values, loaded.model.device)

@@ -1,0 +1,78 @@
+"""Figures of a memory: what is measured is measured with it, and facts made up are new and all different."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from memory.lookup import Memory
+from prover.decoder.checkpoint import LoadedModel, load_checkpoint
+from prover.generators.printed import tactic_names
+from prover.training.dataset import Row
+from prover.training.memory_figures import Told, made_up, memory_of, naming, perplexities
+from tests.decoder.tiny import tiny_memorizing
+from tests.memory.exact import random_memory
+
+DECLARED = tuple(
+    Row((4, 20 + i, 5, 6, 30 + i, 1), (False,) * 4 + (True,) * 2, "declarations", (0, 0, 0, 1, 1, 1))
+    for i in range(3)
+)
+LESSONS = (Row((4, 21, 5, 6, 31, 1, 7), (False,) * 4 + (True,) * 3, "lessons", (0, 0, 0, 1, 1, 1, 1)),)
+TOLD = [Told("M", DECLARED, LESSONS)]
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
+    folder = Path(tiny_memorizing(tmp_path_factory.mktemp("memorizing"), seed=1))
+    return load_checkpoint(str(folder), "cpu", "float32")
+
+
+def nothing(module: str, size: int) -> Memory | None:
+    return None
+
+
+def test_without_a_memory_nothing_is_looked_up(loaded: LoadedModel) -> None:
+    def refused(module: str, size: int) -> Memory | None:
+        raise AssertionError("the library was asked for")
+
+    bare = perplexities(loaded.model, TOLD, refused, 0, 0)
+    assert bare == pytest.approx(perplexities(loaded.model, TOLD, nothing, 0, 0, rows=1), rel=1e-4)
+
+
+def test_a_modules_own_declarations_are_in_memory_for_its_lessons(loaded: LoadedModel) -> None:
+    bare, own = (perplexities(loaded.model, TOLD, nothing, size, 0) for size in (0, 100))
+    # All of them were read in one go, so that none could look up another.
+    assert own["declarations"] == pytest.approx(bare["declarations"], rel=1e-5)
+    assert own["lessons"] != pytest.approx(bare["lessons"], rel=1e-5)
+
+
+def test_the_library_is_asked_for_with_the_module_and_the_size(loaded: LoadedModel) -> None:
+    asked = []
+
+    def library(module: str, size: int) -> Memory | None:
+        asked.append((module, size))
+        return random_memory(2, 12, 8)
+
+    with_library = perplexities(loaded.model, TOLD, library, 50, 0)
+    assert asked == [("M", 50)]
+    assert with_library["declarations"] != perplexities(loaded.model, TOLD, nothing, 50, 0)["declarations"]
+
+
+def test_facts_are_made_up_alike_for_a_seed_and_all_different() -> None:
+    facts = made_up(200, 3)
+    assert facts == made_up(200, 3) != made_up(200, 4)
+    assert len({fact.lemma.name for fact in facts}) == 200
+    for fact in facts:
+        assert fact.lemma.name not in fact.goal and fact.lemma.name not in fact.lemma.type
+        words = set(tactic_names(fact.goal)) & set(tactic_names(fact.lemma.type))
+        assert words - {"x", "y", "Nat", "Int", "List", "Bool", "String"}, (
+            "the goal speaks of what the lemma does"
+        )
+
+
+async def test_every_fact_is_asked_about(loaded: LoadedModel) -> None:
+    facts = made_up(3, 0)
+    for memory in (None, memory_of(loaded, facts)):
+        found = await naming(loaded, facts, memory, samples=2)
+        assert found.questions == 3 and 0.0 <= found.at_1 <= found.at_10 <= 1.0
