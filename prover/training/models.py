@@ -15,6 +15,8 @@ from prover.training.tokenizer import train_tokenizer
 
 #: The gates of a new memory: a quarter of what a head says comes from it at first.
 _GATE = -1.0
+#: What a cosine is multiplied by in its softmax, at first: the nearest of some hundred keys is to stand out.
+_SCALE = 20.0
 
 
 def tokenizer_for(recipe: Recipe, texts: Iterable[str]) -> Any:
@@ -103,7 +105,7 @@ def with_memory(model: Any) -> Any:
         memory_shape(model)
     except MemoryInputError:
         try:
-            model = attach(model, gate=_GATE, prompts=False)
+            model = attach(model, gate=_GATE, scale=_SCALE, prompts=False)
         except MemoryInputError as error:
             raise InputError(str(error)) from error
     return model.requires_grad_(True)
