@@ -44,8 +44,11 @@ class Recorder(Protocol):
     One that has ``live = True`` takes it with its gradients, for a memory that is ``live`` itself.
     """
 
-    def keep(self, keys: Tensor, values: Tensor) -> None:
-        """Take (B, G, T, D) both, keys of unit length and not rotated; padding is among them."""
+    def keep(self, keys: Tensor, values: Tensor, queries: Tensor) -> None:
+        """Take keys and values (B, G, T, D), and queries (B, H, T, D); padding is among them.
+
+        Keys and queries are of unit length and not rotated.
+        """
         ...
 
 
@@ -265,7 +268,7 @@ class KnnAttention(nn.Module):
         rows, tokens = hidden_states.shape[:2]
         queries, keys, values = self._project(hidden_states)
         if recorder is not None:
-            told = unit(keys), values
+            told = unit(keys), values, unit(queries)
             recorder.keep(*(told if _is_live(recorder) else (it.detach() for it in told)))
         asked = look_ups(memories, memory_queries, rows, tokens, hidden_states.device)
         unrotated = unit(queries) if asked else queries

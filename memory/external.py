@@ -250,6 +250,11 @@ class DocumentMemory:
         self._keys.append(keys.float())
         self._values.append(values.float())
 
+    @property
+    def keys(self) -> Tensor:
+        """(H, N, D), the newest last."""
+        return torch.cat(self._keys, dim=1)
+
     def settle(self) -> None:
         """Make constants of all entries, and drop the oldest beyond the capacity."""
         for parts in (self._keys, self._values):
@@ -261,7 +266,7 @@ class DocumentMemory:
 
     def look_up(self, queries: Tensor, k: int) -> Retrieved:
         """Do as :class:`memory.lookup.Memory` says, but for the gradients."""
-        keys, values = (torch.cat(parts, dim=1) for parts in (self._keys, self._values))
+        keys, values = self.keys, torch.cat(self._values, dim=1)
         with torch.no_grad():
             scores = queries.float() @ keys.transpose(1, 2)  # (H, Q, N)
             entries = scores.topk(min(k, keys.shape[1]), dim=2).indices

@@ -52,7 +52,7 @@ class _Keeper:
     keys: Tensor
     values: Tensor
 
-    def keep(self, keys: Tensor, values: Tensor) -> None:
+    def keep(self, keys: Tensor, values: Tensor, queries: Tensor) -> None:
         self.keys, self.values = keys, values
         raise _Read
 

@@ -47,6 +47,9 @@ class Row:
     #: A form, ``declarations``, or ``lessons``.
     kind: str
     branches: tuple[int, ...] = ()
+    #: What follows each token where it is part of a name that is to be looked up, a number for each such
+    #: part; -1 for all else. () where nothing is.
+    named: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

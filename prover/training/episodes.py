@@ -11,10 +11,12 @@ known from the memory alone.
 from __future__ import annotations
 
 import random
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
+from prover.decoder.codec import Codec
 from prover.decoder.prompts import PromptForm
 from prover.generators import base
 from prover.generators.printed import rename, tactic_names
@@ -32,6 +34,8 @@ _OTHERS = 1.0
 _RENAMED = 0.5
 #: Rows of each document in a turn: declarations are short, lessons long.
 _DECLARED, _ASKED = 24, 6
+#: Tokens of a name that are told apart.
+_LONGEST = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +189,7 @@ class Episodes:
         if chance.random() < self._renames:
             story = renamed(story, chance)
         unread = {declaration.name for declaration in story.declared}
+        declared = frozenset(unread)
         lessons = list(story.lessons)
         chance.shuffle(lessons)
         for start in range(0, max(1, len(story.declared)), _DECLARED):
@@ -194,20 +199,54 @@ class Episodes:
             ready = [lesson for lesson in lessons if not names_in(lesson) & unread]
             fresh = [lesson for lesson in ready if names_in(lesson) & new][: _ASKED // 2]
             asked = [*fresh, *(it for it in ready if all(it is not one for one in fresh))][:_ASKED]
-            yield [self._read(declaration) for declaration in part], self._all_asked(asked, chance)
+            yield [self._read(declaration) for declaration in part], self._all_asked(asked, declared, chance)
             lessons = [it for it in lessons if all(it is not one for one in asked)]
         for start in range(0, len(lessons), _ASKED):
-            yield [], self._all_asked(lessons[start : start + _ASKED], chance)
+            yield [], self._all_asked(lessons[start : start + _ASKED], declared, chance)
 
     def _read(self, declaration: Declaration) -> Row:
         """A declaration, whose name is learned."""
         reading = of_declaration(self._maker.codec, declaration)
         context, said = reading.context, reading.passage.tokens
         learned = (False,) * (len(context) + 1) + (True,) * (len(said) - 1)
-        return Row(context + said, learned, "declarations", (0,) * len(context) + (1,) * len(said))
+        row = Row(context + said, learned, "declarations", (0,) * len(context) + (1,) * len(said))
+        return with_names(row, [declaration.name], self._maker.codec)
 
-    def _all_asked(self, lessons: Sequence[Lesson], chance: random.Random) -> list[Row]:
-        return [self._maker.lesson(it.drawn(chance), PromptForm.HISTORY) for it in lessons]
+    def _all_asked(
+        self, lessons: Sequence[Lesson], declared: frozenset[str], chance: random.Random
+    ) -> list[Row]:
+        rows = []
+        for lesson in (it.drawn(chance) for it in lessons):
+            names = {
+                n for tactic in (*lesson.worked, *lesson.failed) for n in tactic_names(tactic)
+            } & declared
+            row = self._maker.lesson(lesson, PromptForm.HISTORY)
+            rows.append(with_names(row, sorted(names, key=len), self._maker.codec))
+        return rows
+
+
+def with_names(row: Row, names: Sequence[str], codec: Codec) -> Row:
+    """The row with a number for each token that stands before a token of one of these names in a tactic.
+
+    The same part of the same name has the same number everywhere: where a name was read, the layer's keys are
+    those of the tokens before its tokens, and its queries likewise where the name is to be said. Names are
+    made of the same tokens wherever they stand; of names that begin alike, the last one given counts.
+    """
+    named = [-1] * len(row.ids)
+    for name in names:
+        ids, number = codec.encode((name,)), zlib.crc32(name.encode()) * _LONGEST
+        for place in _places(row.ids, ids):
+            if row.branches[place - 1] > 0:
+                for part in range(min(len(ids), _LONGEST)):
+                    named[place - 1 + part] = number + part
+    return replace(row, named=tuple(named))
+
+
+def _places(ids: Sequence[int], part: Sequence[int]) -> Iterator[int]:
+    """Where a part begins, but for the very beginning."""
+    for place in range(1, len(ids) - len(part) + 1):
+        if ids[place] == part[0] and tuple(ids[place : place + len(part)]) == tuple(part):
+            yield place
 
 
 def _turns(parts: dict[int, Part]) -> Iterator[Turn]:

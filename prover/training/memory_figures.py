@@ -48,7 +48,7 @@ class _Kept:
     keys: Tensor
     values: Tensor
 
-    def keep(self, keys: Tensor, values: Tensor) -> None:
+    def keep(self, keys: Tensor, values: Tensor, queries: Tensor) -> None:
         self.keys, self.values = keys, values
 
 

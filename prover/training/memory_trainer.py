@@ -23,17 +23,20 @@ from prover.training.trainer import AnswerTrainer, summed_loss
 
 #: How much faster than all else the gates and scales are trained: a few numbers that have far to go.
 _GATES = 30.0
+#: What finding a name counts beside saying it.
+_FINDING = 0.5
 
 
 class _Kept:
-    """What a recorder was told, with its gradients: (B, H, T, D) both."""
+    """What a recorder was told, with its gradients: keys and values (B, G, T, D), queries (B, H, T, D)."""
 
     live = True
     keys: Tensor
     values: Tensor
+    queries: Tensor
 
-    def keep(self, keys: Tensor, values: Tensor) -> None:
-        self.keys, self.values = keys, values
+    def keep(self, keys: Tensor, values: Tensor, queries: Tensor) -> None:
+        self.keys, self.values, self.queries = keys, values, queries
 
 
 class Slots:
@@ -48,38 +51,91 @@ class Slots:
         """
         shape = memory_shape(model)
         self._memories = [DocumentMemory(shape.heads, shape.width, capacity, device) for _ in range(count)]
+        #: Of each memory's entries: which part of which name follows, or -1.
+        self._named = [torch.empty(0, dtype=torch.long, device=device) for _ in range(count)]
+        self._layer = shape.layer
         self._remembers = capacity > 0
 
-    def loss(self, model: Any, step: Collated) -> tuple[Tensor, int]:
-        """Return the summed loss of a step, and its learned tokens; what was read is in memory afterwards."""
+    def loss(self, model: Any, step: Collated) -> tuple[Tensor, Tensor, int]:
+        """Return the summed losses of a step, and its learned tokens; what was read is in memory afterwards.
+
+        The first is that of language, the second that of finding names (:func:`finding_loss`).
+        """
         for slot in step["begun"].nonzero().flatten().tolist():
             self._memories[slot].clear()
-        losses, count = [], 0
-        for turn in step["turns"]:
-            loss, learned = self._turn(model, turn)
-            losses.append(loss)
-            count += learned
-        return torch.stack(losses).sum(), count
+            self._named[slot] = self._named[slot][:0]
+        told = [self._turn(model, turn) for turn in step["turns"]]
+        language = torch.stack([it[0] for it in told]).sum()
+        finding = torch.stack([it[1] for it in told]).sum()
+        return language, finding, sum(it[2] for it in told)
 
     def settle(self) -> None:
         """Let go of the gradients of what was read; to be called when a step has been learned from."""
-        for memory in self._memories:
+        for slot, memory in enumerate(self._memories):
             memory.settle()
+            self._named[slot] = self._named[slot][len(self._named[slot]) - len(memory) :]
 
-    def _turn(self, model: Any, turn: Mapping[str, Tensor]) -> tuple[Tensor, int]:
-        kept, told = turn["branches"] > 0, _Kept()
-        memories = [self._memories[slot] for slot in turn["slots"].tolist()]
+    def _turn(self, model: Any, turn: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, int]:
+        kept, told, slots = turn["branches"] > 0, _Kept(), turn["slots"].tolist()
+        memories = [self._memories[slot] for slot in slots]
         extra = {"memories": memories, "memory_queries": kept, "recorder": told}
-        batch = {name: it for name, it in turn.items() if name not in ("slots", "branches")}
-        found = summed_loss(model, batch, **extra)
+        batch = {name: it for name, it in turn.items() if name not in ("slots", "branches", "named")}
+        language, learned = summed_loss(model, batch, **extra)
+        finding = torch.zeros((), device=language.device)
         if self._remembers:
-            for row, memory in enumerate(memories):
-                memory.add(told.keys[row][:, kept[row]], told.values[row][:, kept[row]])
-        return found
+            finding = self._finding(model, turn, told)
+            for row, slot in enumerate(slots):
+                self._memories[slot].add(told.keys[row][:, kept[row]], told.values[row][:, kept[row]])
+                self._named[slot] = torch.cat([self._named[slot], turn["named"][row, kept[row]]])
+        return language, finding, learned
+
+    def _finding(self, model: Any, turn: Mapping[str, Tensor], told: _Kept) -> Tensor:
+        """The loss of finding names, of all rows that have a memory."""
+        scale = model.model.layers[self._layer].self_attn.memory_scale
+        losses = [told.queries.sum() * 0.0]
+        for slot in set(turn["slots"].tolist()):
+            rows, tokens = ((turn["named"] >= 0) & (turn["slots"] == slot)[:, None]).nonzero(as_tuple=True)
+            queries = told.queries[rows, :, tokens]  # (Q, H, D)
+            losses.append(
+                finding_loss(
+                    queries,
+                    self._memories[slot].keys,
+                    turn["named"][rows, tokens],
+                    self._named[slot],
+                    scale,
+                )
+            )
+        return torch.stack(losses).sum()
+
+
+def finding_loss(queries: Tensor, keys: Tensor, wanted: Tensor, named: Tensor, scale: Tensor) -> Tensor:
+    """Return the loss of finding the entries that the next token of a name is to be taken from, in nats.
+
+    Of a query it is -log of the softmax weight of all entries before the same part of the same name, over all
+    entries of the memory, as mean over heads; queries with no such entry do not count. The loss of a
+    retriever of premises (van den Oord et al. 2018, "InfoNCE"), taken at the layer's own look-up.
+
+    Args:
+        queries: (Q, H, D), of unit length.
+        keys: (G, N, D), of unit length.
+        wanted: (Q,), the numbers of the parts that the queries are to find.
+        named: (N,), those of the entries.
+        scale: (H,).
+    """
+    right = wanted[:, None] == named  # (Q, N)
+    there = right.any(dim=1)
+    if not bool(there.any()):
+        return queries.sum() * 0.0
+    asked, right = queries[there], right[there]
+    every = keys.repeat_interleave(asked.shape[1] // keys.shape[0], dim=0)  # (H, N, D)
+    scores = torch.einsum("qhd,hnd->qhn", asked.float(), every.float()) * scale[:, None]
+    found = scores.masked_fill(~right[:, None], -torch.inf).logsumexp(dim=-1)
+    return (scores.logsumexp(dim=-1) - found).mean(dim=1).sum()
 
 
 #: A step as tensors: ``begun`` (slots,) bool, and ``turns``, each what
-#: :func:`prover.training.dataset.padded` makes, with ``slots`` (B,) and ``branches`` (B, T), padding -1.
+#: :func:`prover.training.dataset.padded` makes, with ``slots`` (B,), and ``branches`` and ``named``
+#: (B, T), in which padding is -1.
 Collated = Mapping[str, Any]
 
 
@@ -92,10 +148,11 @@ def collated(step: Step, slots: int, pad_id: int) -> Collated:
 
 def _turn(turn: Turn, pad_id: int) -> dict[str, Tensor]:
     batch = padded(turn.rows, pad_id)
-    branches = torch.full_like(batch["input_ids"], -1)
+    branches, named = (torch.full_like(batch["input_ids"], -1) for _ in range(2))
     for place, row in enumerate(turn.rows):
         branches[place, : len(row.branches)] = torch.tensor(row.branches)
-    return {**batch, "slots": torch.tensor(turn.slots), "branches": branches}
+        named[place, : len(row.named)] = torch.tensor(row.named)
+    return {**batch, "slots": torch.tensor(turn.slots), "branches": branches, "named": named}
 
 
 class MemoryTrainer(AnswerTrainer):
@@ -114,8 +171,8 @@ class MemoryTrainer(AnswerTrainer):
         if self._slots is None:
             self._slots = Slots(model, self._recipe.slots, self._recipe.memory, self.args.device)
         self._slots.settle()
-        loss, learned = self._slots.loss(model, inputs)
-        return loss / max(learned, 1)
+        language, finding, learned = self._slots.loss(model, inputs)
+        return (language + _FINDING * finding) / max(learned, 1)
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         """AdamW as ever, and faster for the memory's own few numbers."""
@@ -157,7 +214,7 @@ def document_perplexity(model: Any, steps: Sequence[Step], capacity: int, pad_id
     slots = Slots(model, 1, capacity, device)
     total, count = 0.0, 0
     for step in steps:
-        loss, learned = slots.loss(model, on_device(collated(step, 1, pad_id), device))
+        loss, _, learned = slots.loss(model, on_device(collated(step, 1, pad_id), device))
         slots.settle()
         total += loss.item()
         count += learned

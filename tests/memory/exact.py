@@ -38,7 +38,7 @@ class Recorded:
     def __init__(self) -> None:
         self.runs: list[tuple[Tensor, Tensor]] = []
 
-    def keep(self, keys: Tensor, values: Tensor) -> None:
+    def keep(self, keys: Tensor, values: Tensor, queries: Tensor) -> None:
         self.runs.append((keys, values))
 
     def memory(self, row: int = 0) -> ExactMemory:

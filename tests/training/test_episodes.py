@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import zlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from prover.training.dataset import RowMaker
 from prover.training.episodes import Episodes, Step, Story, names_in, renamed, stories
 from prover.training.examples import Corpus, Proof
 from prover.training.lessons import Lesson
-from prover.training.memory_trainer import Slots, collated, document_perplexity
+from prover.training.memory_trainer import Slots, collated, document_perplexity, finding_loss
 from prover.training.models import model_for
 from prover.training.tokenizer import train_tokenizer
 from prover.training.train import Job, train
@@ -98,6 +99,52 @@ def test_made_up_names_are_the_same_throughout_a_document() -> None:
         assert fresh_lesson.worked == (f"exact {new[name]}",)
         assert fresh_lesson.failed == ("rfl", f"simp [{new[name]}]")
         assert fresh_lesson.proof.steps[0].tactic == fresh_lesson.worked[0]
+
+
+def test_a_name_is_numbered_where_it_was_read_and_where_it_is_said() -> None:
+    codec = MAKER.codec
+    (story,) = stories(LESSONS, LIBRARY)
+    rows = [row for step in steps_of(story) for turn in step.turns for row in turn.rows]
+    for name in ("A.lemma_0", "B.lemma_39"):
+        parts = codec.encode((name,))
+        numbers = {zlib.crc32(name.encode()) * 64 + part: token for part, token in enumerate(parts)}
+        for number, token in numbers.items():
+            places = [(row, at) for row in rows for at, it in enumerate(row.named) if it == number]
+            assert {row.kind for row, _ in places} == {"declarations", "lessons"}
+            assert all(row.ids[at + 1] == token and row.branches[at] > 0 for row, at in places)
+
+
+def test_finding_costs_what_a_softmax_over_all_entries_says() -> None:
+    torch.manual_seed(0)
+    queries, keys = torch.randn(3, 4, 8), torch.randn(2, 5, 8)
+    scale = torch.tensor([1.0, 2.0, 3.0, 4.0])
+    wanted, named = torch.tensor([7, 9, 8]), torch.tensor([8, -1, 7, 7, -1])
+    expected = 0.0
+    for query, number in ((0, 7), (2, 8)):  # nothing is there for the other one
+        for head in range(4):
+            weights = (keys[head // 2] @ queries[query, head] * scale[head]).softmax(dim=0)
+            expected -= float(weights[named == number].sum().log()) / 4
+    found = finding_loss(queries, keys, wanted, named, scale)
+    assert float(found) == pytest.approx(expected, rel=1e-5)
+    assert float(finding_loss(queries, keys, wanted, torch.full((5,), -1), scale)) == 0.0
+
+
+def test_what_is_found_again_is_learned(tmp_path: Path) -> None:
+    (story,) = stories(LESSONS, LIBRARY)
+    reading, steps = model().train(), steps_of(story)
+    optimizer = torch.optim.AdamW(reading.parameters(), lr=3e-3)
+    found = []
+    for _ in range(6):
+        slots, total = memories(), 0.0
+        for step in steps:
+            _, finding, _ = slots.loss(reading, collated(step, 1, 0))
+            finding.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            slots.settle()
+            total += float(finding.detach())
+        found.append(total)
+    assert found[-1] < 0.8 * found[0]
 
 
 # --- memories -------------------------------------------------------------------------------------
