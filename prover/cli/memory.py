@@ -57,7 +57,7 @@ _threads = click.option(
 )
 _json = click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
 _folder = click.option(
-    "--memory",
+    "--at",
     "folder",
     type=click.Path(path_type=Path, file_okay=False),
     metavar="DIR",

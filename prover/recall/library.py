@@ -84,7 +84,7 @@ def folder_of(cache: Path, kind: MemoryKind) -> Path:
         raise InputError(f"There is no memory for this model yet: build it with `{_BUILD}`.")
     if len(found) > 1:
         names = ", ".join(map(str, found))
-        raise InputError(f"There are memories for several Leans, {names}: name one with --memory.")
+        raise InputError(f"There are memories for several Leans, {names}: name one with --at.")
     return found[0]
 
 

@@ -202,7 +202,7 @@ def test_verify_reads_all_again(
     for path in (next((folder / "library").glob("values.*")), folder / "index.ivf"):
         content = path.read_bytes()
         path.write_bytes(content[:5] + bytes([content[5] ^ 1]) + content[6:])
-        for arguments in ((), ("--memory", folder)):
+        for arguments in ((), ("--at", folder)):
             found = memory("verify", *arguments, model=None)
             assert found.exit_code == 2 and path.name in found.stderr
         path.write_bytes(content)
@@ -242,7 +242,7 @@ def test_the_memory_of_another_model_is_refused(
 ) -> None:
     build()
     other = tiny_memorizing_in(tmp_path / "other")
-    found = memory("query", "y = x", "--memory", the_folder(), model=other)
+    found = memory("query", "y = x", "--at", the_folder(), model=other)
     assert found.exit_code == 2 and "what is needed is of model" in found.stderr
     found = memory("query", "y = x", model=other)
     assert found.exit_code == 2 and "no memory for this model yet" in found.stderr
