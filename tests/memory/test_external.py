@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from memory.errors import MemoryInputError
-from memory.external import ExternalMemory, RecentMemory, UnionMemory
+from memory.external import DocumentMemory, ExternalMemory, RecentMemory, UnionMemory
 from memory.index import EntryMask, load_index, make_index
 from memory.lookup import Memory, Retrieved
 
@@ -291,3 +291,50 @@ def test_shapes_that_do_not_fit_the_newest() -> None:
         memory.add(torch.full((H, 4, D), torch.nan), torch.ones(H, 4, D))
     memory.check_invariants()
     assert len(memory) == 0
+
+
+# --- a document's memory, in training -------------------------------------------------------------
+
+
+def _pairs(count: int, seed: int) -> tuple[Tensor, Tensor]:
+    torch.manual_seed(seed)
+    keys = torch.nn.functional.normalize(torch.randn(2, count, 4), dim=-1)
+    return keys.requires_grad_(), torch.randn(2, count, 4, requires_grad=True)
+
+
+def test_a_documents_memory_finds_what_the_exact_one_finds() -> None:
+    document, recent = DocumentMemory(2, 4, 100), RecentMemory(2, 4, 100)
+    for seed in range(3):
+        keys, values = _pairs(7, seed)
+        document.add(keys, values)
+        recent.add(keys.detach(), values.detach())
+    queries = torch.nn.functional.normalize(torch.randn(2, 5, 4), dim=-1)
+    found, expected = document.look_up(queries, 6), recent.look_up(queries, 6)
+    assert torch.equal(found.entries, expected.entries)
+    assert torch.equal(found.keys, expected.keys) and torch.equal(found.values, expected.values)
+    few = document.look_up(queries, 50)
+    assert few.found.all() and few.entries.shape == (2, 5, 21)
+
+
+def test_gradients_go_into_what_is_not_settled_alone() -> None:
+    memory = DocumentMemory(2, 4, 5)
+    old, new = _pairs(8, 0), _pairs(3, 1)
+    memory.add(*old)
+    memory.settle()
+    assert len(memory) == 5
+    assert torch.equal(memory.keys, old[0][:, -5:].detach())
+    memory.add(*new)
+    found = memory.look_up(memory.keys.detach(), 8)
+    (found.keys.sum() + found.values.sum()).backward()
+    assert old[0].grad is None and new[0].grad is not None
+    assert bool((new[0].grad != 0).all())
+    memory.clear()
+    assert len(memory) == 0
+
+
+def test_a_documents_memory_refuses_other_shapes() -> None:
+    memory = DocumentMemory(2, 4, 5)
+    with pytest.raises(MemoryInputError):
+        memory.add(torch.zeros(2, 3, 5), torch.zeros(2, 3, 5))
+    with pytest.raises(MemoryInputError):
+        memory.add(torch.zeros(2, 3, 4), torch.zeros(2, 2, 4))
