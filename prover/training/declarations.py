@@ -7,13 +7,19 @@ modules as documents, is plain language modelling over them in import order.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from prover.decoder.prompts import Mark, Piece, answer
+from prover.generators.printed import cut_comma, relation
 from prover.lean.messages import Declaration
 from prover.premises import PremiseCorpus, by_module
 
+#: A group of binders, with one more pair of brackets in it at most.
+_GROUP = re.compile(
+    r"[({\[⦃](?:[^(){}\[\]⦃⦄]|[({\[⦃](?:[^(){}\[\]⦃⦄]|[({\[][^(){}\[\]]*[)}\]])*[)}\]⦄])*[)}\]⦄]"
+)
 #: Kinds of declarations that a person reads.
 _READ = frozenset(("theorem", "definition", "inductive", "axiom"))
 
@@ -35,6 +41,37 @@ def name_of(theorem: Declaration) -> Exercise:
     """The theorem is to be named where it is the goal: ``exact @name`` proves it."""
     shown = (Mark.GOAL, f"⊢ {theorem.type}", Mark.GOAL_END, Mark.TACTIC)
     return Exercise(shown, answer(f"exact @{theorem.name}"))
+
+
+def introduced(type_: str) -> str:
+    """The goal that is left of a printed type when all that can be introduced has been.
+
+    >>> print(introduced("∀ {α : Type u} (x y : α), x = y → y = x"))
+    α : Type u
+    x y : α
+    h : x = y
+    ⊢ y = x
+    """
+    hypotheses: list[str] = []
+    while True:
+        if type_.startswith("∀ "):
+            binders, _, rest = cut_comma(type_[2:])
+            hypotheses += _bound(binders)
+        elif (found := relation(type_)).head == "→":
+            hypotheses.append(f"h : {found.left}")
+            rest = found.right
+        else:
+            return "\n".join([*hypotheses, f"⊢ {type_}"])
+        type_ = rest
+
+
+def _bound(binders: str) -> Iterator[str]:
+    """The hypotheses of ``{α : Type u} (x y : α) [BEq α]``, or of ``x y`` or ``x y : T``."""
+    if not binders.startswith(("(", "{", "[", "⦃")):
+        yield binders
+        return
+    for text in _GROUP.findall(binders):
+        yield text[1:-1] if ":" in text or text[0] != "[" else f"inst✝ : {text[1:-1]}"
 
 
 def documents(

@@ -22,8 +22,9 @@ from prover.generators import base
 from prover.generators.printed import rename, tactic_names
 from prover.lean.messages import Declaration
 from prover.premises import PremiseCorpus
-from prover.recall.passages import of_declaration
+from prover.recall.passages import of_declaration, of_tactic
 from prover.training.dataset import Row, RowMaker
+from prover.training.declarations import introduced
 from prover.training.lessons import Lesson
 
 #: Lessons that make up a document, at least; the last one has what is left.
@@ -31,9 +32,9 @@ _LESSONS = 120
 #: Declarations of a document that no lesson names, for each one that is named.
 _OTHERS = 1.0
 #: Share of the documents whose theorems have made-up names.
-_RENAMED = 0.5
-#: Rows of each document in a turn: declarations are short, lessons long.
-_DECLARED, _ASKED = 24, 6
+_RENAMED = 0.7
+#: Rows of each document in a turn: declarations, theorems that are to be named again, lessons.
+_DECLARED, _NAMED, _ASKED = 24, 16, 6
 #: Tokens of a name that are told apart.
 _LONGEST = 64
 
@@ -56,8 +57,8 @@ class Step:
     begun: frozenset[int]
 
 
-#: Declarations of a document, and lessons that are asked behind them.
-Part = tuple[list[Row], list[Row]]
+#: Declarations of a document, theorems to name that were read, and lessons that are asked behind them.
+Part = tuple[list[Row], list[Row], list[Row]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,9 +183,9 @@ class Episodes:
             yield Step(tuple(_turns(parts)), frozenset(begun))
 
     def told(self, story: Story, chance: random.Random) -> Iterator[Part]:
-        """Yield the parts of a document: each reads some declarations, and asks some lessons.
+        """Yield the parts of a document: each reads some declarations, and asks for them and some lessons.
 
-        Half of the lessons name what was just read, if there are such; the others anything that was.
+        Half of what is asked is about what was just read, if there is such; the rest about anything that was.
         """
         if chance.random() < self._renames:
             story = renamed(story, chance)
@@ -199,10 +200,19 @@ class Episodes:
             ready = [lesson for lesson in lessons if not names_in(lesson) & unread]
             fresh = [lesson for lesson in ready if names_in(lesson) & new][: _ASKED // 2]
             asked = [*fresh, *(it for it in ready if all(it is not one for one in fresh))][:_ASKED]
-            yield [self._read(declaration) for declaration in part], self._all_asked(asked, declared, chance)
+            yield (
+                [self._read(declaration) for declaration in part],
+                [self._to_name(it) for it in self._drawn(story.declared, start, chance)],
+                self._all_asked(asked, declared, chance),
+            )
             lessons = [it for it in lessons if all(it is not one for one in asked)]
         for start in range(0, len(lessons), _ASKED):
-            yield [], self._all_asked(lessons[start : start + _ASKED], declared, chance)
+            again = self._drawn(story.declared, len(story.declared), chance)
+            yield (
+                [],
+                [self._to_name(it) for it in again],
+                self._all_asked(lessons[start : start + _ASKED], declared, chance),
+            )
 
     def _read(self, declaration: Declaration) -> Row:
         """A declaration, whose name is learned."""
@@ -211,6 +221,21 @@ class Episodes:
         learned = (False,) * (len(context) + 1) + (True,) * (len(said) - 1)
         row = Row(context + said, learned, "declarations", (0,) * len(context) + (1,) * len(said))
         return with_names(row, [declaration.name], self._maker.codec)
+
+    def _drawn(self, declared: Sequence[Declaration], start: int, chance: random.Random) -> list[Declaration]:
+        """Theorems to name: of those that are read from ``start`` on, and of those before."""
+        parts = declared[start : start + _DECLARED], declared[:start]
+        theorems = [[it for it in part if it.kind == "theorem"] for part in parts]
+        return [it for part in theorems for it in chance.sample(part, min(_NAMED // 2, len(part)))]
+
+    def _to_name(self, theorem: Declaration) -> Row:
+        """The goal that is left of a theorem when all is introduced, and the theorem's name."""
+        reading = of_declaration(self._maker.codec, replace(theorem, type=""))
+        goal = of_tactic(self._maker.codec, (introduced(theorem.type),), "", True, "").context
+        learned = (False,) * (len(goal) + 1) + (True,) * (len(reading.passage.tokens) - 1)
+        branches = (0,) * len(goal) + (1,) * len(reading.passage.tokens)
+        row = Row(goal + reading.passage.tokens, learned, "named", branches)
+        return with_names(row, [theorem.name], self._maker.codec)
 
     def _all_asked(
         self, lessons: Sequence[Lesson], declared: frozenset[str], chance: random.Random
@@ -250,8 +275,8 @@ def _places(ids: Sequence[int], part: Sequence[int]) -> Iterator[int]:
 
 
 def _turns(parts: dict[int, Part]) -> Iterator[Turn]:
-    """What is read and what is asked in all slots: rows of one kind at once, which are of about a length."""
-    for kind in (0, 1):
+    """What is read and asked in all slots: rows of one kind at once, which are of about the same length."""
+    for kind in range(3):
         rows = [(slot, row) for slot, part in parts.items() for row in part[kind]]
         if rows:
             yield Turn(tuple(row for _, row in rows), tuple(slot for slot, _ in rows))

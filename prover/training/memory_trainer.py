@@ -24,7 +24,7 @@ from prover.training.trainer import AnswerTrainer, summed_loss
 #: How much faster than all else the gates and scales are trained: a few numbers that have far to go.
 _GATES = 30.0
 #: What finding a name counts beside saying it.
-_FINDING = 0.5
+_FINDING = 1.0
 
 
 class _Kept:
