@@ -209,8 +209,9 @@ def _about(text: str) -> int:
 
 
 def _has_lessons(options: DecoderOptions) -> bool:
-    """Whether a model of ours was taught what fails."""
-    return bool(recipe_of(options.model).get("recipe", {}).get("lessons"))
+    """Whether a model of ours was taught what fails; documents are made of lessons."""
+    recipe = recipe_of(options.model).get("recipe", {})
+    return bool(recipe.get("lessons") or recipe.get("memory"))
 
 
 def _generator(
