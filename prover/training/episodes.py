@@ -253,9 +253,9 @@ class Episodes:
 def with_names(row: Row, names: Sequence[str], codec: Codec) -> Row:
     """The row with a number for each token that stands before a token of one of these names in a tactic.
 
-    The same part of the same name has the same number everywhere: where a name was read, the layer's keys are
-    those of the tokens before its tokens, and its queries likewise where the name is to be said. Names are
-    made of the same tokens wherever they stand; of names that begin alike, the last one given counts.
+    The same part of the same name has the same number everywhere, where it was read and where it is to be
+    said. Names are made of the same tokens wherever they stand; of names that begin alike, the last one given
+    counts.
     """
     named = [-1] * len(row.ids)
     for name in names:

@@ -51,7 +51,7 @@ class Slots:
         """
         shape = memory_shape(model)
         self._memories = [DocumentMemory(shape.heads, shape.width, capacity, device) for _ in range(count)]
-        #: Of each memory's entries: which part of which name follows, or -1.
+        #: Of each memory's entries: which part of which name it is, or -1.
         self._named = [torch.empty(0, dtype=torch.long, device=device) for _ in range(count)]
         self._layer = shape.layer
         self._remembers = capacity > 0
@@ -84,9 +84,12 @@ class Slots:
         finding = torch.zeros((), device=language.device)
         if self._remembers:
             finding = self._finding(model, turn, told)
+            # An entry is of use where it is the token that is to be said: its value knows that one, and its
+            # key knows what stood before it.
+            named = torch.nn.functional.pad(turn["named"][:, :-1], (1, 0), value=-1)
             for row, slot in enumerate(slots):
                 self._memories[slot].add(told.keys[row][:, kept[row]], told.values[row][:, kept[row]])
-                self._named[slot] = torch.cat([self._named[slot], turn["named"][row, kept[row]]])
+                self._named[slot] = torch.cat([self._named[slot], named[row, kept[row]]])
         return language, finding, learned
 
     def _finding(self, model: Any, turn: Mapping[str, Tensor], told: _Kept) -> Tensor:
@@ -111,7 +114,7 @@ class Slots:
 def finding_loss(queries: Tensor, keys: Tensor, wanted: Tensor, named: Tensor, scale: Tensor) -> Tensor:
     """Return the loss of finding the entries that the next token of a name is to be taken from, in nats.
 
-    Of a query it is -log of the softmax weight of all entries before the same part of the same name, over all
+    Of a query it is -log of the softmax weight of all entries that are this part of this name, over all
     entries of the memory, as mean over heads; queries with no such entry do not count. The loss of a
     retriever of premises (van den Oord et al. 2018, "InfoNCE"), taken at the layer's own look-up.
 

@@ -95,7 +95,7 @@ def test_the_folder_of_a_model_is_found(tmp_path: Path, kind: MemoryKind) -> Non
         if lean == "4.0":
             assert folder_of(tmp_path, it) == memory_folder(tmp_path, it, "4.0")
     assert len(memory_folders(tmp_path)) == 3
-    with pytest.raises(InputError, match=r"several Leans.*--memory"):
+    with pytest.raises(InputError, match=r"several Leans.*--at"):
         folder_of(tmp_path, kind)
 
 
