@@ -76,6 +76,7 @@ def attach(
     scale: float = 10.0,
     train_layer: bool = False,
     prompts: bool = True,
+    shift: int = 0,
 ) -> PreTrainedModel:
     """Give a loaded Llama, Qwen2 or Qwen3 a memory layer; it becomes the memorizing model, in place.
 
@@ -90,6 +91,7 @@ def attach(
             a memory is disturbed less by one that it hardly hears.
         scale: of a cosine of query and key, to start with: about what query · key / √D comes to.
         prompts: whether a prompt's tokens will look up, but its last, which does in any case.
+        shift: 1 for memories of each token's value under the key of the token before it.
 
     Raises:
         MemoryInputError: a model of another family, or one that has a memory; options out of range.
@@ -107,6 +109,7 @@ def attach(
         "memory_gate": float(gate),
         "memory_scale": float(scale),
         "memory_prompts": prompts,
+        "memory_shift": shift,
     }
     config = _memorizing(model.config, family.config_class, settings)
     old = model.config
@@ -136,6 +139,8 @@ def _check_settings(config: Any) -> None:
     layers = config.num_hidden_layers
     if not 0 <= config.memory_layer < layers:
         raise MemoryInputError(f"There is no layer {config.memory_layer}: this model has 0 to {layers - 1}")
+    if config.memory_shift not in (0, 1):
+        raise MemoryInputError(f"Keys are of a token itself or the one before it, not {config.memory_shift}")
     if config.memory_neighbours < 1:
         raise MemoryInputError(f"{config.memory_neighbours} entries cannot be looked up: k is 1 or more")
     if config.memory_combine not in COMBINATIONS:
@@ -295,7 +300,10 @@ class _MemorySettings:
     """What :func:`attach` takes; a ``memory_layer`` of None is the default layer.
 
     ``memory_prompts`` is for those who ask the model: whether the tokens of a prompt look up, or its last one
-    alone and what is generated after it. A model is to be asked as it was trained.
+    alone and what is generated after it. ``memory_shift`` is for those who fill memories: 0 stores a token's
+    key and value, as the paper does; 1 a token's value under the key of the token before it, so that a query
+    is met by the keys of tokens that were followed by what it is looking for (as in Khandelwal et al. 2020,
+    "Generalization through Memorization"). A model is to be asked as it was trained.
     """
 
     memory_layer: int | None = None
@@ -304,6 +312,7 @@ class _MemorySettings:
     memory_gate: float = 0.0
     memory_scale: float = 10.0
     memory_prompts: bool = True
+    memory_shift: int = 0
 
 
 class MemorizingLlamaConfig(LlamaConfig, _MemorySettings):  # type: ignore[no-untyped-call]

@@ -74,6 +74,7 @@ class Reader:
             MemoryInputError: the model has no memory layer.
         """
         self._shape = memory_shape(model)
+        self._shift = int(model.config.memory_shift)
         self._model = model
         self._max_tokens = max_tokens
         self._batch_tokens = batch_tokens
@@ -113,8 +114,13 @@ class Reader:
             try:
                 self._model(input_ids=ids, use_cache=False, recorder=keeper)
             except _Read:
-                return keeper.keys.half(), keeper.values.half()
+                return shifted(keeper.keys, self._shift).half(), keeper.values.half()
         raise AssertionError("a model with a memory layer tells its recorder")
+
+
+def shifted(keys: Tensor, shift: int) -> Tensor:
+    """Keys (B, H, T, D) of the tokens so many places before; the first tokens keep their own."""
+    return keys if not shift else torch.cat([keys[:, :, :shift], keys[:, :, :-shift]], dim=2)
 
 
 def _cut(text: Text, longest: int) -> Text:

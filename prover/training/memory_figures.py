@@ -20,7 +20,7 @@ from torch import Tensor
 from memory.external import ExternalMemory, RecentMemory, UnionMemory
 from memory.lookup import Memory
 from memory.modeling import memory_shape
-from memory.reading import Reader
+from memory.reading import Reader, shifted
 from prover.decoder.checkpoint import LoadedModel
 from prover.decoder.completion import Decoding, Sampling
 from prover.decoder.prompts import Mark
@@ -99,8 +99,9 @@ def _run(
     if memory is not None:
         extra |= {"memories": [memory] * len(rows), "memory_queries": said}
     loss, learned = summed_loss(model, batch, **extra)
+    keys = shifted(recorder.keys, model.config.memory_shift)
     kept = [
-        (recorder.keys[row][:, said[row]].float(), recorder.values[row][:, said[row]].float())
+        (keys[row][:, said[row]].float(), recorder.values[row][:, said[row]].float())
         for row in range(len(rows))
     ]
     return float(loss), learned, kept

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from memory.external import DocumentMemory
 from memory.modeling import memory_shape
+from memory.reading import shifted
 from prover.training.dataset import padded
 from prover.training.episodes import Step, Turn
 from prover.training.trainer import AnswerTrainer, summed_loss
@@ -76,19 +77,22 @@ class Slots:
             self._named[slot] = self._named[slot][len(self._named[slot]) - len(memory) :]
 
     def _turn(self, model: Any, turn: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, int]:
-        kept, told, slots = turn["branches"] > 0, _Kept(), turn["slots"].tolist()
+        said, told, slots = turn["branches"] > 0, _Kept(), turn["slots"].tolist()
         memories = [self._memories[slot] for slot in slots]
-        extra = {"memories": memories, "memory_queries": kept, "recorder": told}
+        extra = {"memories": memories, "memory_queries": said, "recorder": told}
         batch = {name: it for name, it in turn.items() if name not in ("slots", "branches", "named")}
         language, learned = summed_loss(model, batch, **extra)
         finding = torch.zeros((), device=language.device)
         if self._remembers:
             finding = self._finding(model, turn, told)
-            # An entry is of use where it is the token that is to be said: its value knows that one, and its
-            # key knows what stood before it.
+            # Tokens of tactics are kept but the first, before which another tactic may stand.
+            kept = said & (
+                torch.nn.functional.pad(turn["branches"][:, :-1], (1, 0), value=-1) == turn["branches"]
+            )
+            keys = shifted(told.keys, model.config.memory_shift)
             named = torch.nn.functional.pad(turn["named"][:, :-1], (1, 0), value=-1)
             for row, slot in enumerate(slots):
-                self._memories[slot].add(told.keys[row][:, kept[row]], told.values[row][:, kept[row]])
+                self._memories[slot].add(keys[row][:, kept[row]], told.values[row][:, kept[row]])
                 self._named[slot] = torch.cat([self._named[slot], named[row, kept[row]]])
         return language, finding, learned
 

@@ -105,7 +105,7 @@ def with_memory(model: Any) -> Any:
         memory_shape(model)
     except MemoryInputError:
         try:
-            model = attach(model, gate=_GATE, scale=_SCALE, prompts=False)
+            model = attach(model, gate=_GATE, scale=_SCALE, prompts=False, shift=1)
         except MemoryInputError as error:
             raise InputError(str(error)) from error
     return model.requires_grad_(True)

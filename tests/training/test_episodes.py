@@ -164,10 +164,10 @@ def memories(count: int = 1, capacity: int = 500) -> Slots:
 
 
 def kept(steps: Sequence[Step], slot: int = 0) -> int:
-    """Tokens of tactics."""
+    """Tokens of tactics, without the first of each."""
     turns = [turn for step in steps for turn in step.turns]
     rows = (row for t in turns for at, row in zip(t.slots, t.rows, strict=True) if at == slot)
-    return sum(branch > 0 for row in rows for branch in row.branches)
+    return sum(sum(branch > 0 for branch in row.branches) - max(row.branches) for row in rows)
 
 
 def test_what_is_kept_of_a_step_are_its_tactics() -> None:
