@@ -178,3 +178,20 @@ def test_what_a_reader_says_and_refuses() -> None:
     for tokens, kept in (((), 0), ((1, 2), 0), ((1, 2), 3)):
         with pytest.raises(MemoryInputError, match=f"{kept} tokens are to be kept of {len(tokens)}"):
             Text(tokens, kept)
+
+
+def test_with_a_shift_a_token_has_the_key_of_the_one_before_it() -> None:
+    model = attach(plain(), layer=1, shift=1)
+    tokens = (3, 1, 4, 1, 5, 9, 2)
+    keys, values = told(tokens, len(tokens))
+    some = Reader(model, LONGEST).read([Text(tokens, 4), Text(tokens[:2], 2)])
+    assert_close(
+        some,
+        np.concatenate([keys[2:6], keys[:1], keys[:1]]),
+        np.concatenate([values[3:], values[:2]]),
+    )
+
+
+def test_a_shift_is_none_or_one() -> None:
+    with pytest.raises(MemoryInputError, match="not 2"):
+        attach(plain(), layer=1, shift=2)
