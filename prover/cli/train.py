@@ -118,6 +118,12 @@ def _told_errors() -> Iterator[None]:
     help="States a proof that are told with what worked and what failed there.",
 )
 @click.option(
+    "--renamed",
+    type=click.FloatRange(min=0, max=1),
+    default=0.0,
+    help="Share of the lessons of the form context whose shown declarations get made-up names.",
+)
+@click.option(
     "--memory",
     type=click.IntRange(min=0),
     default=0,

@@ -12,6 +12,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from prover.decoder.loading import PROOF_TOKENS, TACTIC_TOKENS
@@ -19,6 +20,7 @@ from prover.decoder.prompts import PromptForm, Situation, answer, bare, compose,
 from prover.training.declarations import Exercise
 from prover.training.examples import Proof
 from prover.training.lessons import Lesson
+from prover.training.renaming import made_up, renamed_lesson, renamed_line
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -72,6 +74,9 @@ class Mix:
     synthetic: float = 1.0
     #: States a proof that are told with what worked and what failed there.
     lessons: float = 0.0
+    #: Share of the lessons told in the form ``context`` whose shown declarations have made-up names, so that
+    #: to name them is to copy.
+    renamed: float = 0.0
 
 
 # --- which proofs ---------------------------------------------------------------------------------
@@ -132,9 +137,15 @@ class RowMaker:
         )
         return _chained(((p, a, c and len(a) <= TACTIC_TOKENS) for p, a, c in asked), form)
 
-    def prompt(self, proof: Proof, place: int, form: PromptForm) -> tuple[int, ...]:
-        """The ids of the prompt for a step of a proof."""
-        situation = self._situation(proof, place, form)
+    def prompt(
+        self, proof: Proof, place: int, form: PromptForm, names: Mapping[str, str] = MappingProxyType({})
+    ) -> tuple[int, ...]:
+        """The ids of the prompt for a step of a proof.
+
+        Args:
+            names: other ones for declarations that the context form shows.
+        """
+        situation = self._situation(proof, place, form, names)
         answer_tokens = PROOF_TOKENS if form is PromptForm.WHOLE else TACTIC_TOKENS
         budget = self.length - min(answer_tokens, self.length // 2)
         return self.codec.encode(compose(form, situation, budget, self.codec.count))
@@ -144,9 +155,21 @@ class RowMaker:
         shown, learned = self.codec.encode(exercise.shown), self.codec.encode(exercise.learned)
         return Row(shown + learned, (False,) * len(shown) + (True,) * len(learned), "declarations")
 
-    def lesson(self, lesson: Lesson, form: PromptForm) -> Row:
-        """The row of a state with its tactics, each from its <TACTIC> to its verdict."""
-        *shared, start = self.prompt(lesson.proof, lesson.place, form)
+    def renamed(self, lesson: Lesson, form: PromptForm, chance: random.Random) -> Row:
+        """The row of a state whose shown declarations have names made up for it, in its tactics as well."""
+        shown = self._situation(lesson.proof, lesson.place, form, {}).context
+        names = made_up({line.partition(" : ")[0] for line in shown}, chance)
+        return self.lesson(renamed_lesson(lesson, names), form, names)
+
+    def lesson(
+        self, lesson: Lesson, form: PromptForm, names: Mapping[str, str] = MappingProxyType({})
+    ) -> Row:
+        """The row of a state with its tactics, each from its <TACTIC> to its verdict.
+
+        Args:
+            names: see :meth:`prompt`; the lesson's tactics have them already.
+        """
+        *shared, start = self.prompt(lesson.proof, lesson.place, form, names)
         ids, learned, branches = list(shared), [False] * len(shared), [0] * len(shared)
         tactics = [(t, True) for t in lesson.worked] + [(t, False) for t in lesson.failed]
         for branch, (tactic, works) in enumerate(tactics, start=1):
@@ -163,12 +186,12 @@ class RowMaker:
         fits = len(learned) <= PROOF_TOKENS and len(prompt) + len(learned) <= self.length
         return _chained([(prompt, learned, fits)], PromptForm.WHOLE)
 
-    def _situation(self, proof: Proof, place: int, form: PromptForm) -> Situation:
+    def _situation(self, proof: Proof, place: int, form: PromptForm, names: Mapping[str, str]) -> Situation:
         goals = proof.steps[place].goals
         context: Sequence[str] = ()
         if form is PromptForm.CONTEXT and goals:
             assert self._retrieve is not None, "the form context needs something to retrieve from"
-            context = self._retrieve(goals[0], proof)
+            context = [renamed_line(line, names) for line in self._retrieve(goals[0], proof)]
         return Situation(bare(proof.statement), proof.steps[:place], goals, tuple(context))
 
 
@@ -268,7 +291,12 @@ class Batches:
             return []
         forms, weights = zip(*self._mix.forms.items(), strict=True)
         drawn = chance.choices(self._lessons, self._lesson_weights, k=count)
-        return [self._maker.lesson(it.drawn(chance), chance.choices(forms, weights)[0]) for it in drawn]
+        return [self._lesson(it.drawn(chance), chance.choices(forms, weights)[0], chance) for it in drawn]
+
+    def _lesson(self, lesson: Lesson, form: PromptForm, chance: random.Random) -> Row:
+        if form is PromptForm.CONTEXT and chance.random() < self._mix.renamed:
+            return self._maker.renamed(lesson, form, chance)
+        return self._maker.lesson(lesson, form)
 
     def _drawn(self, proofs: int, chance: random.Random) -> list[Row]:
         """Rows of declarations, as many as belong to so many proofs."""

@@ -18,14 +18,14 @@ from itertools import groupby
 
 from prover.decoder.codec import Codec
 from prover.decoder.prompts import PromptForm
-from prover.generators import base
-from prover.generators.printed import rename, tactic_names
+from prover.generators.printed import tactic_names
 from prover.lean.messages import Declaration
 from prover.premises import PremiseCorpus
 from prover.recall.passages import of_declaration, of_tactic
 from prover.training.dataset import Row, RowMaker
 from prover.training.declarations import introduced
 from prover.training.lessons import Lesson
+from prover.training.renaming import made_up, renamed_lesson
 
 #: Lessons that make up a document, at least; the last one has what is left.
 _LESSONS = 120
@@ -113,27 +113,10 @@ def _modules(lessons: Sequence[Lesson]) -> list[str]:
 
 
 def renamed(story: Story, chance: random.Random) -> Story:
-    """The document with other names for its theorems, made of words of all their names."""
-    theorems = [d.name for d in story.declared if d.kind == "theorem"]
-    words = sorted({word for name in theorems for word in name.rpartition(".")[2].split("_") if word})
-    names = {name: _made_up(name, words, chance) for name in theorems} if words else {}
+    """The document with other names for its theorems."""
+    names = made_up([d.name for d in story.declared if d.kind == "theorem"], chance)
     declared = (replace(d, name=names.get(d.name, d.name)) for d in story.declared)
-    return Story(tuple(declared), tuple(_told_anew(lesson, names) for lesson in story.lessons))
-
-
-def _made_up(name: str, words: Sequence[str], chance: random.Random) -> str:
-    space, dot, _ = name.rpartition(".")
-    return f"{space}{dot}{'_'.join(chance.choices(words, k=chance.randint(2, 4)))}"
-
-
-def _told_anew(lesson: Lesson, names: dict[str, str]) -> Lesson:
-    steps = tuple(base.Step(step.goals, rename(step.tactic, names)) for step in lesson.proof.steps)
-    return Lesson(
-        replace(lesson.proof, steps=steps),
-        lesson.place,
-        tuple(rename(tactic, names) for tactic in lesson.worked),
-        tuple(rename(tactic, names) for tactic in lesson.failed),
-    )
+    return Story(tuple(declared), tuple(renamed_lesson(lesson, names) for lesson in story.lessons))
 
 
 # --- turns ----------------------------------------------------------------------------------------

@@ -49,6 +49,7 @@ class Recipe:
     prompts: float = 0.0
     synthetic: float = 1.0
     lessons: float = 0.0
+    renamed: float = 0.0
     #: Entries of each document's memory, for a model with a memory layer; 0: a model without one.
     memory: int = 0
     #: Documents that are read side by side.

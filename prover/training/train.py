@@ -266,6 +266,7 @@ def _batches(
         recipe.prompts,
         recipe.synthetic,
         recipe.lessons,
+        recipe.renamed,
     )
     told = _exercises(recipe, proofs, library, maker.codec.count)
     taught = lessons(proofs, failures) if recipe.lessons else []

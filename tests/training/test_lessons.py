@@ -113,3 +113,28 @@ def test_a_row_tells_no_more_tactics_than_it_may() -> None:
     many = tuple(f"exact h{i}" for i in range(20))
     lesson = Lesson(EIGHT[2], 0, many, many).drawn(random.Random(0))
     assert (len(lesson.worked), len(lesson.failed)) == (WORKED, FAILED)
+
+
+def test_names_that_are_made_up_are_copied_from_what_is_shown() -> None:
+    shown = ("Nat.add_comm : ∀ (n m : Nat), n + m = m + n", "Nat.le_refl : ∀ (n : Nat), n ≤ n")
+    maker = RowMaker(CODEC, 512, lambda goal, proof: shown)
+    (lesson, _) = lessons([EIGHT[1]], [Failure("T1", FIRST.goals, "exact Nat.le_refl n1", "no")])
+    row = maker.renamed(lesson, PromptForm.CONTEXT, random.Random(0))
+    prompt, worked, failed = told(row)
+    lines = [line.split(" : ")[0] for line in prompt.split(Mark.THEOREM)[0].split(Mark.LEMMA)[1:]]
+    refl, comm = lines  # the nearest stands last
+    assert not {refl, comm} & {"Nat.le_refl", "Nat.add_comm"}
+    assert worked == f"{Mark.TACTIC}rw [{comm}]{Mark.END}{Mark.PROOF}"
+    assert failed == f"{Mark.TACTIC}exact {refl} n1{Mark.END}{Mark.TACTIC}"
+
+
+def test_lessons_are_renamed_at_their_share() -> None:
+    shown = ("Nat.add_comm : ∀ (n m : Nat), n + m = m + n",)
+    maker = RowMaker(CODEC, 512, lambda goal, proof: shown)
+    for share in (0.0, 1.0):
+        mix = Mix({PromptForm.CONTEXT: 1.0}, lessons=2.0, renamed=share)
+        rows = [r for b in Batches(maker, EIGHT, mix, 600, 0, lessons=lessons(EIGHT, ())).epoch(0) for r in b]
+        taught = [told(row)[0] for row in rows if row.kind == "lessons"]
+        assert len(taught) == 16
+        same = sum("Nat.add_comm :" in text for text in taught)
+        assert same == 16 if share == 0.0 else same < 8  # a name may be made up as it was
