@@ -90,6 +90,7 @@ def _told_errors() -> Iterator[None]:
     default=0.0,
     help="Exercises from the library's declarations a proof.",
 )
+@click.option("--copies", type=_NOT_NEGATIVE, default=0.0, help="Exercises in copying a proof.")
 @click.option(
     "--frequent",
     type=click.IntRange(min=0),

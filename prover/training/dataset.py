@@ -62,6 +62,8 @@ class Mix:
     forms: Mapping[PromptForm, float]
     #: Exercises from declarations a proof.
     declarations: float = 0.0
+    #: Exercises in copying a proof.
+    copies: float = 0.0
     #: A tactic text that occurs more often than this is learned from at the square root of this over its
     #: count of its places, drawn anew each epoch; 0: at all of them.
     frequent: int = 0
@@ -232,6 +234,7 @@ class Batches:
         seed: int,
         exercises: Sequence[Sequence[Exercise]] = (),
         lessons: Sequence[Lesson] = (),
+        copies: Sequence[Exercise] = (),
     ) -> None:
         """Take what there is to learn.
 
@@ -247,6 +250,7 @@ class Batches:
         self._tokens = tokens
         self._seed = seed
         self._exercises = [kind for kind in exercises if kind]
+        self._copies = copies
         self._lessons = lessons
         self._lesson_weights = [mix.synthetic if it.proof.source == "synthetic" else 1.0 for it in lessons]
         self._tactics = Counter(step.tactic for proof in proofs for step in proof.steps)
@@ -300,10 +304,11 @@ class Batches:
 
     def _drawn(self, proofs: int, chance: random.Random) -> list[Row]:
         """Rows of declarations, as many as belong to so many proofs."""
-        if not self._exercises:
-            return []
-        kinds = chance.choices(self._exercises, k=round(proofs * self._mix.declarations))
-        return [self._maker.exercise(chance.choice(kind)) for kind in kinds]
+        told, copied = (round(proofs * share) for share in (self._mix.declarations, self._mix.copies))
+        kinds = chance.choices(self._exercises, k=told) if self._exercises else []
+        drawn = [chance.choice(kind) for kind in kinds]
+        drawn += chance.choices(self._copies, k=copied) if self._copies else []
+        return [self._maker.exercise(exercise) for exercise in drawn]
 
 
 def bucketed(rows: Sequence[Row], tokens: int) -> Iterator[list[Row]]:

@@ -7,6 +7,7 @@ modules as documents, is plain language modelling over them in import order.
 
 from __future__ import annotations
 
+import random
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,11 +16,14 @@ from prover.decoder.prompts import Mark, Piece, answer
 from prover.generators.printed import cut_comma, relation
 from prover.lean.messages import Declaration
 from prover.premises import PremiseCorpus, by_module
+from prover.training.renaming import made_up
 
 #: A group of binders, with one more pair of brackets in it at most.
 _GROUP = re.compile(
     r"[({\[⦃](?:[^(){}\[\]⦃⦄]|[({\[⦃](?:[^(){}\[\]⦃⦄]|[({\[][^(){}\[\]]*[)}\]])*[)}\]⦄])*[)}\]⦄]"
 )
+#: Theorems that are shown to be copied, at most, and how often that is tried.
+_COPIED, _COPIES = 8, 4000
 #: Kinds of declarations that a person reads.
 _READ = frozenset(("theorem", "definition", "inductive", "axiom"))
 
@@ -91,6 +95,35 @@ def documents(
             size += needed
     if pieces:
         yield Exercise((), tuple(pieces))
+
+
+def copies(
+    corpus: PremiseCorpus,
+    keep: Callable[[str], bool],
+    budget: int,
+    count: Callable[[str], int],
+    seed: int = 0,
+) -> Iterator[Exercise]:
+    """Yield some theorems with made-up names, and half of them again in another order.
+
+    What is to follow can be read off what stands before. Small models learn to copy late, and what is shown
+    to them, declarations in a prompt or in a memory, is of use to one that can (Olsson et al. 2022,
+    "In-context Learning and Induction Heads").
+
+    Args:
+        keep, budget: as for :func:`exercises`.
+    """
+    theorems = [d for d in corpus.premises if d.kind == "theorem" and keep(d.module)]
+    chance = random.Random(f"{seed} copies")
+    for _ in range(_COPIES if len(theorems) > 1 else 0):
+        drawn = chance.sample(theorems, min(len(theorems), chance.randint(2, _COPIED)))
+        names = made_up([theorem.name for theorem in drawn], chance)
+        lines = [f"{names.get(theorem.name, theorem.name)} : {theorem.type}" for theorem in drawn]
+        again = chance.sample(lines, (len(lines) + 1) // 2)
+        if sum(1 + count(line) for line in (*lines, *again)) <= budget:
+            shown = [piece for line in lines for piece in (Mark.LEMMA, line)]
+            learned = [piece for line in again for piece in (Mark.LEMMA, line)]
+            yield Exercise((*shown, learned[0]), tuple(learned[1:]))
 
 
 def exercises(

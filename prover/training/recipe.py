@@ -44,6 +44,7 @@ class Recipe:
     forms: Mapping[PromptForm, float] = field(default_factory=lambda: dict(MIXED))
     #: See :class:`prover.training.dataset.Mix`.
     declarations: float = 0.0
+    copies: float = 0.0
     frequent: int = 0
     repeated: int = 0
     prompts: float = 0.0

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,7 +22,7 @@ from prover.errors import InputError
 from prover.premises import PremiseCorpus, corpus_path
 from prover.theorem_file import write_atomically
 from prover.training.dataset import Batches, Mix, Retrieve, Row, RowMaker, bucketed, divided
-from prover.training.declarations import Exercise, exercises
+from prover.training.declarations import Exercise, copies, exercises
 from prover.training.episodes import Episodes, Step, stories
 from prover.training.examples import Corpus, Failure, Proof, read_corpus
 from prover.training.lessons import lessons
@@ -151,7 +151,12 @@ def _write(folder: Path, record: Mapping[str, Any]) -> None:
 def _library(job: Job, corpus: Corpus) -> PremiseCorpus | None:
     """The library's declarations, if anything in the recipe shows them."""
     recipe = job.recipe
-    if not recipe.declarations and not recipe.memory and PromptForm.CONTEXT not in recipe.forms:
+    if (
+        not recipe.declarations
+        and not recipe.copies
+        and not recipe.memory
+        and PromptForm.CONTEXT not in recipe.forms
+    ):
         return None
     return library_of(job.premises, corpus.lean)
 
@@ -211,6 +216,15 @@ def _exercises(
     return exercises(library, modules.__contains__, min(_DOCUMENT, recipe.length), count)
 
 
+def _copies(
+    recipe: Recipe, proofs: Sequence[Proof], library: PremiseCorpus | None, count: Callable[[str], int]
+) -> list[Exercise]:
+    if library is None or not recipe.copies:
+        return []
+    modules = {proof.module for proof in proofs}
+    return list(copies(library, modules.__contains__, recipe.length, count, recipe.seed))
+
+
 # --- the work -------------------------------------------------------------------------------------
 
 
@@ -258,19 +272,11 @@ def _batches(
     library: PremiseCorpus | None,
     recipe: Recipe,
 ) -> Batches:
-    mix = Mix(
-        recipe.forms,
-        recipe.declarations,
-        recipe.frequent,
-        recipe.repeated,
-        recipe.prompts,
-        recipe.synthetic,
-        recipe.lessons,
-        recipe.renamed,
-    )
+    mix = Mix(**{field.name: getattr(recipe, field.name) for field in fields(Mix)})
     told = _exercises(recipe, proofs, library, maker.codec.count)
+    copied = _copies(recipe, proofs, library, maker.codec.count)
     taught = lessons(proofs, failures) if recipe.lessons else []
-    return Batches(maker, proofs, mix, recipe.batch, recipe.seed, told, taught)
+    return Batches(maker, proofs, mix, recipe.batch, recipe.seed, told, taught, copied)
 
 
 def _documents(
