@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from prover.decoder.loading import PROOF_TOKENS, TACTIC_TOKENS
-from prover.decoder.prompts import PromptForm, Situation, answer, bare, compose, verdict, whole_answer
+from prover.decoder.prompts import Mark, PromptForm, Situation, answer, bare, compose, verdict, whole_answer
 from prover.training.declarations import Exercise
 from prover.training.examples import Proof
 from prover.training.lessons import Lesson
@@ -32,6 +32,8 @@ Retrieve = Callable[[str, Proof], Sequence[str]]
 
 #: Proofs whose rows are made, sorted by length and put into batches together.
 _POOL = 2048
+#: Tokens that are echoed.
+_ECHOED = (6, 60)
 #: A label that counts for nothing.
 IGNORED = -100
 
@@ -62,7 +64,7 @@ class Mix:
     forms: Mapping[PromptForm, float]
     #: Exercises from declarations a proof.
     declarations: float = 0.0
-    #: Exercises in copying a proof.
+    #: Exercises in copying a proof: of lines, and as often of any tokens (:meth:`RowMaker.echo`).
     copies: float = 0.0
     #: A tactic text that occurs more often than this is learned from at the square root of this over its
     #: count of its places, drawn anew each epoch; 0: at all of them.
@@ -122,6 +124,8 @@ class RowMaker:
         self.codec = codec
         self.length = length
         self._retrieve = retrieve
+        marks = {codec.mark_id(mark) for mark in Mark}
+        self._unmarked = [token for token in range(codec.size) if token not in marks]
 
     def rows(self, proof: Proof, form: PromptForm, counts: Sequence[bool] = ()) -> list[Row]:
         """Return a proof's rows in this form.
@@ -162,6 +166,18 @@ class RowMaker:
         shown = self._situation(lesson.proof, lesson.place, form, {}).context
         names = made_up({line.partition(" : ")[0] for line in shown}, chance)
         return self.lesson(renamed_lesson(lesson, names), form, names)
+
+    def echo(self, chance: random.Random) -> Row:
+        """Tokens drawn at random, and some of them again, of which all but the first are to be said.
+
+        Nothing but copying helps here, so that it is learned from these first.
+        """
+        length = chance.randint(*_ECHOED)
+        before, between = (chance.randint(0, length) for _ in range(2))
+        ids = chance.choices(self._unmarked, k=before + length + between)
+        again = ids[before : before + length]
+        learned = (False,) * (len(ids) + 1) + (True,) * (length - 1)
+        return Row((*ids, *again), learned, "copies")
 
     def lesson(
         self, lesson: Lesson, form: PromptForm, names: Mapping[str, str] = MappingProxyType({})
@@ -307,8 +323,9 @@ class Batches:
         told, copied = (round(proofs * share) for share in (self._mix.declarations, self._mix.copies))
         kinds = chance.choices(self._exercises, k=told) if self._exercises else []
         drawn = [chance.choice(kind) for kind in kinds]
-        drawn += chance.choices(self._copies, k=copied) if self._copies else []
-        return [self._maker.exercise(exercise) for exercise in drawn]
+        drawn += chance.choices(self._copies, k=copied - copied // 2) if self._copies else []
+        echoes = [self._maker.echo(chance) for _ in range(copied // 2)]
+        return [*(self._maker.exercise(exercise) for exercise in drawn), *echoes]
 
 
 def bucketed(rows: Sequence[Row], tokens: int) -> Iterator[list[Row]]:

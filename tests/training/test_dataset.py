@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -213,3 +215,22 @@ def test_synthetic_proofs_are_told_at_their_share() -> None:
         return sum(len(rows) for rows in Batches(MAKER, proofs, mix, 2000, 0).epoch(0))
 
     assert (told(0.0), told(1.0)) == (8, 168) and 8 < told(0.5) < 168
+
+
+def test_an_echo_says_again_what_stands_before_it() -> None:
+    chance = random.Random(0)
+    for _ in range(50):
+        row = MAKER.echo(chance)
+        count = sum(row.learned)
+        *before, first = row.ids[: len(row.ids) - count]
+        again = (first, *row.ids[len(row.ids) - count :])
+        places = [i for i in range(len(before)) if tuple(before[i : i + len(again)]) == again]
+        assert places and all(learned == (i >= len(row.ids) - count) for i, learned in enumerate(row.learned))
+        assert min(row.ids) >= len(Mark) and max(row.ids) < CODEC.size
+
+
+def test_exercises_in_copying_come_at_their_share() -> None:
+    exercise = Exercise((Mark.LEMMA, "a : 1 = 1", Mark.LEMMA), ("a : 1 = 1",))
+    batches = Batches(MAKER, EIGHT, Mix(HISTORY, copies=2.0), 400, 0, copies=[exercise])
+    kinds = Counter(row.kind for batch in batches.epoch(0) for row in batch)
+    assert kinds["declarations"] == 8 and kinds["copies"] == 8
