@@ -258,6 +258,8 @@ def _arguments(recipe: Recipe, folder: Path, every: int) -> TrainingArguments:
         save_total_limit=2,
         disable_tqdm=True,
         dataloader_pin_memory=torch.cuda.is_available(),
+        # Dispatched, all tensors of a step would be cut to as many rows as the first one has.
+        accelerator_config={"dispatch_batches": False},
         include_num_input_tokens_seen="all",
         report_to="tensorboard",
     )

@@ -6,6 +6,7 @@ import random
 import zlib
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import count, islice
 from pathlib import Path
 
 import pytest
@@ -21,11 +22,11 @@ from prover.lean.messages import Declaration, Module
 from prover.premises import PremiseCorpus
 from prover.training.dataset import RowMaker
 from prover.training.episodes import Episodes, Step, Story, names_in, renamed, stories
-from prover.training.examples import Corpus, Proof
-from prover.training.lessons import Lesson
+from prover.training.examples import Corpus, Proof, read_corpus
+from prover.training.lessons import Lesson, lessons
 from prover.training.memory_trainer import Slots, collated, document_perplexity, finding_loss
 from prover.training.models import model_for
-from prover.training.tokenizer import train_tokenizer
+from prover.training.tokenizer import load_tokenizer, train_tokenizer
 from prover.training.train import Job, train
 from tests.training.toy import corpus_file, recipe
 
@@ -239,6 +240,10 @@ def test_documents_are_apart_in_their_slots() -> None:
     assert [len(memory) for memory in slots._memories] == [kept(steps, slot) for slot in (0, 1)]
 
 
+def _maker_of(checkpoint: Path) -> RowMaker:
+    return RowMaker(Codec(load_tokenizer(checkpoint)), 128)
+
+
 def test_a_training_with_a_memory_ends_in_a_checkpoint_that_has_one(tmp_path: Path) -> None:
     proofs = tuple(it.proof for it in LESSONS) * 3
     LIBRARY.save(tmp_path / "premises.json")
@@ -246,6 +251,12 @@ def test_a_training_with_a_memory_ends_in_a_checkpoint_that_has_one(tmp_path: Pa
     data = corpus_file(tmp_path, Corpus(proofs, (), "4.0.0"))
     record = train(Job(data, tmp_path / "model", asked, tmp_path / "premises.json"), lambda line: None)
     assert record["figures"]["steps"] == 4
+    # All rows of all turns were run, as they were made.
+    known = stories(lessons(read_corpus(data).proofs, ()), LIBRARY)
+    told = Episodes(_maker_of(tmp_path / "model"), known, 2, asked.seed)
+    steps = list(islice((step for number in count() for step in told.epoch(number)), 4))
+    sizes = [turn["input_ids"].numel() for step in steps for turn in collated(step, 2, 0)["turns"]]
+    assert record["figures"]["tokens"] == sum(sizes)
     loaded = load_checkpoint(str(tmp_path / "model"))
     assert loaded.model.config.model_type == "memorizing_llama"
     gate = loaded.model.model.layers[1].self_attn.memory_gate  # type: ignore[union-attr]
