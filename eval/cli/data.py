@@ -19,8 +19,8 @@ from typing import Any
 
 import click
 
-from eval.cli.main import TellingGroup
 from prover.cli.decoder_options import decoder_options
+from prover.cli.telling import TellingGroup
 
 _proofs = click.option(
     "--proofs",

@@ -10,27 +10,11 @@ Exit codes: 0 done, 2 the input is at fault, 3 Lean or the machine is, 130 inter
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module
-from typing import Any
 
 import click
 
-from prover.errors import InputError, ProverError
-
-
-class TellingGroup(click.Group):
-    """Tells errors without a traceback."""
-
-    def invoke(self, context: click.Context) -> Any:
-        try:
-            return super().invoke(context)
-        except ProverError as error:
-            click.echo(f"prover: {error}", err=True)
-            sys.exit(2 if isinstance(error, InputError) else 3)
-        except KeyboardInterrupt:
-            click.echo("Interrupted.", err=True)
-            sys.exit(130)
+from prover.cli.telling import TellingGroup
 
 
 class EvalGroup(TellingGroup):

@@ -18,34 +18,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from prover.errors import InputError, ProverError
+from prover.cli.telling import TellingGroup, exit_code, tell
+from prover.errors import InputError
 
 if TYPE_CHECKING:
     from memory.building import Built
     from prover.decoder.checkpoint import LoadedModel
+    from prover.errors import ProverError
     from prover.premises import PremiseCorpus, Report
 
 
-class _TellingGroup(click.Group):
-    """Tells errors without a traceback."""
-
-    def invoke(self, context: click.Context) -> Any:
-        try:
-            return super().invoke(context)
-        except ProverError as error:
-            _tell(error)
-            sys.exit(_code(error))
-        except KeyboardInterrupt:
-            click.echo("Interrupted; `prover memory build` goes on from there.", err=True)
-            sys.exit(130)
-
-
-def _tell(error: ProverError) -> None:
-    click.echo(f"prover: {error}", err=True)
-
-
-def _code(error: ProverError) -> int:
-    return 2 if isinstance(error, InputError) else 3
+class _MemoryGroup(TellingGroup):
+    interrupted = "Interrupted; `prover memory build` goes on from there."
 
 
 _model = click.option(
@@ -65,7 +49,7 @@ _folder = click.option(
 )
 
 
-@click.group(cls=_TellingGroup, name="memory", context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_MemoryGroup, name="memory", context_settings={"help_option_names": ["-h", "--help"]})
 def memory() -> None:
     """Build the memory of a decoder that has a memory layer, and look into it."""
 
@@ -108,9 +92,9 @@ def build(files: tuple[Path, ...], premises: Path | None, lean: str | None, **op
             lines, faults = [_build_library(loaded, premises, lean, report)], []
     click.echo("\n".join(lines))
     for fault in faults:
-        _tell(fault)
+        tell(fault)
     if faults:
-        sys.exit(max(map(_code, faults)))
+        sys.exit(max(map(exit_code, faults)))
 
 
 def _loaded(model: str, device: str, threads: int | None) -> LoadedModel:

@@ -11,17 +11,14 @@ Exit codes: 0 done, 2 the input is at fault, 3 the machine is, 130 interrupted.
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 
+from prover.cli.telling import told_errors
 from prover.decoder.completion import Decoding
 from prover.decoder.prompts import PromptForm
-from prover.errors import InputError, ProverError
 from prover.training.examples import SHIPPED
 from prover.training.recipe import MIXED, Recipe, Shape
 
@@ -45,19 +42,6 @@ _premises = click.option(
     metavar="FILE",
     help="The library's declarations (default: those in the cache).",
 )
-
-
-@contextmanager
-def _told_errors() -> Iterator[None]:
-    """Tell errors without a traceback, and exit with their code."""
-    try:
-        yield
-    except ProverError as error:
-        click.echo(f"prover: {error}", err=True)
-        sys.exit(2 if isinstance(error, InputError) else 3)
-    except KeyboardInterrupt:
-        click.echo("Interrupted; `--resume` goes on from the last checkpoint.", err=True)
-        sys.exit(130)
 
 
 @click.command(context_settings={"max_content_width": 100, "show_default": True})
@@ -148,7 +132,7 @@ def train(
     from prover.training.train import Job
     from prover.training.train import train as carry_out
 
-    with _told_errors():
+    with told_errors("Interrupted; `--resume` goes on from the last checkpoint."):
         job = Job(data, out, _recipe(form, **given), premises, every, resume)
         record = carry_out(job, lambda line: click.echo(line, err=True))
     figures = record["figures"]
@@ -189,7 +173,7 @@ def accuracy(checkpoint: Path, forms: tuple[str, ...], decoding: str, as_json: b
     from prover.training.accuracy import Measurement, as_table, measure
 
     chosen = tuple(map(PromptForm, forms))
-    with _told_errors():
+    with told_errors("Interrupted; `--resume` goes on from the last checkpoint."):
         asked = Measurement(checkpoint, forms=chosen, decoding=Decoding(decoding), **given)
         found = asyncio.run(measure(asked))
     click.echo(json.dumps(found, indent=2) if as_json else as_table(found))

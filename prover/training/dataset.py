@@ -360,6 +360,16 @@ def padded(rows: Sequence[Row], pad_id: int) -> dict[str, Tensor]:
     return batch | branched([row.branches for row in rows], length) if rows[0].branches else batch
 
 
+def right_padded(rows: Sequence[Sequence[int]], length: int) -> Tensor:
+    """Numbers of each token of some rows, (B, length), -1 where there is none."""
+    import torch
+
+    found = torch.full((len(rows), length), -1, dtype=torch.long)
+    for place, row in enumerate(rows):
+        found[place, : len(row)] = torch.tensor(row, dtype=torch.long)
+    return found
+
+
 def branched(branches: Sequence[Sequence[int]], length: int) -> dict[str, Tensor]:
     """What each token of a batch sees, and its position in its own continuation.
 
@@ -371,9 +381,7 @@ def branched(branches: Sequence[Sequence[int]], length: int) -> dict[str, Tensor
     """
     import torch
 
-    of = torch.full((len(branches), length), -1, dtype=torch.long)
-    for place, row in enumerate(branches):
-        of[place, : len(row)] = torch.tensor(row, dtype=torch.long)
+    of = right_padded(branches, length)
     earlier = torch.ones(length, length, dtype=torch.bool).tril()
     sees = earlier & ((of[:, None, :] == of[:, :, None]) | ((of[:, None, :] == 0) & (of[:, :, None] > 0)))
     sees &= (of[:, :, None] >= 0) | torch.eye(length, dtype=torch.bool)

@@ -182,13 +182,13 @@ class Episodes:
             unread -= new
             ready = [lesson for lesson in lessons if not names_in(lesson) & unread]
             fresh = [lesson for lesson in ready if names_in(lesson) & new][: _ASKED // 2]
-            asked = [*fresh, *(it for it in ready if all(it is not one for one in fresh))][:_ASKED]
+            asked = [*fresh, *_without(ready, fresh)][:_ASKED]
             yield (
                 [self._read(declaration) for declaration in part],
                 [self._to_name(it) for it in self._drawn(story.declared, start, chance)],
                 self._all_asked(asked, declared, chance),
             )
-            lessons = [it for it in lessons if all(it is not one for one in asked)]
+            lessons = _without(lessons, asked)
         for start in range(0, len(lessons), _ASKED):
             again = self._drawn(story.declared, len(story.declared), chance)
             yield (
@@ -231,6 +231,11 @@ class Episodes:
             row = self._maker.lesson(lesson, PromptForm.HISTORY)
             rows.append(with_names(row, sorted(names, key=len), self._maker.codec))
         return rows
+
+
+def _without(lessons: Sequence[Lesson], taken: Sequence[Lesson]) -> list[Lesson]:
+    known = set(map(id, taken))
+    return [lesson for lesson in lessons if id(lesson) not in known]
 
 
 def with_names(row: Row, names: Sequence[str], codec: Codec) -> Row:

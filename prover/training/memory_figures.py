@@ -28,7 +28,8 @@ from prover.decoder.transformers_backend import TransformersBackend
 from prover.generators.printed import tactic_names
 from prover.lean.messages import Declaration
 from prover.recall.passages import of_declaration
-from prover.training.dataset import Row, padded
+from prover.training.dataset import Row, padded, right_padded
+from prover.training.memory_trainer import Kept
 from prover.training.trainer import summed_loss
 
 #: The memory of what a module sees of the library, with so many entries: the newest in import order.
@@ -42,14 +43,6 @@ class Told:
     module: str
     declared: tuple[Row, ...]
     lessons: tuple[Row, ...]
-
-
-class _Kept:
-    keys: Tensor
-    values: Tensor
-
-    def keep(self, keys: Tensor, values: Tensor, queries: Tensor) -> None:
-        self.keys, self.values = keys, values
 
 
 @torch.no_grad()
@@ -91,10 +84,8 @@ def _run(
 ) -> tuple[float, int, list[tuple[Tensor, Tensor]]]:
     """The loss of some rows, its tokens, and the keys and values of their tactics, (H, n, D) both, a row."""
     batch = {name: it.to(model.device) for name, it in padded(rows, pad_id).items()}
-    said = torch.zeros_like(batch["input_ids"], dtype=torch.bool)
-    for place, row in enumerate(rows):
-        said[place, : len(row.branches)] = torch.tensor(row.branches) > 0
-    recorder = _Kept()
+    said = right_padded([row.branches for row in rows], batch["input_ids"].shape[1]).to(model.device) > 0
+    recorder = Kept()
     extra: dict[str, Any] = {"recorder": recorder}
     if memory is not None:
         extra |= {"memories": [memory] * len(rows), "memory_queries": said}

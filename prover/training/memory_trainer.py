@@ -18,7 +18,7 @@ from torch import Tensor
 from memory.external import DocumentMemory
 from memory.modeling import memory_shape
 from memory.reading import shifted
-from prover.training.dataset import padded
+from prover.training.dataset import padded, right_padded
 from prover.training.episodes import Step, Turn
 from prover.training.trainer import AnswerTrainer, summed_loss
 
@@ -28,7 +28,7 @@ _GATES = 30.0
 _FINDING = 1.0
 
 
-class _Kept:
+class Kept:
     """What a recorder was told, with its gradients: keys and values (B, G, T, D), queries (B, H, T, D)."""
 
     live = True
@@ -77,7 +77,7 @@ class Slots:
             self._named[slot] = self._named[slot][len(self._named[slot]) - len(memory) :]
 
     def _turn(self, model: Any, turn: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, int]:
-        said, told, slots = turn["branches"] > 0, _Kept(), turn["slots"].tolist()
+        said, told, slots = turn["branches"] > 0, Kept(), turn["slots"].tolist()
         memories = [self._memories[slot] for slot in slots]
         extra = {"memories": memories, "memory_queries": said, "recorder": told}
         batch = {name: it for name, it in turn.items() if name not in ("slots", "branches", "named")}
@@ -96,7 +96,7 @@ class Slots:
                 self._named[slot] = torch.cat([self._named[slot], named[row, kept[row]]])
         return language, finding, learned
 
-    def _finding(self, model: Any, turn: Mapping[str, Tensor], told: _Kept) -> Tensor:
+    def _finding(self, model: Any, turn: Mapping[str, Tensor], told: Kept) -> Tensor:
         """The loss of finding names, of all rows that have a memory."""
         scale = model.model.layers[self._layer].self_attn.memory_scale
         losses = [told.queries.sum() * 0.0]
@@ -155,10 +155,9 @@ def collated(step: Step, slots: int, pad_id: int) -> Collated:
 
 def _turn(turn: Turn, pad_id: int) -> dict[str, Tensor]:
     batch = padded(turn.rows, pad_id)
-    branches, named = (torch.full_like(batch["input_ids"], -1) for _ in range(2))
-    for place, row in enumerate(turn.rows):
-        branches[place, : len(row.branches)] = torch.tensor(row.branches)
-        named[place, : len(row.named)] = torch.tensor(row.named)
+    length = batch["input_ids"].shape[1]
+    branches = right_padded([row.branches for row in turn.rows], length)
+    named = right_padded([row.named for row in turn.rows], length)
     return {**batch, "slots": torch.tensor(turn.slots), "branches": branches, "named": named}
 
 
