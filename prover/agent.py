@@ -309,7 +309,9 @@ def _progress(story: _Story, name: str, progress: SearchProgress) -> Progress:
 
 
 def _choose(path: Path | None, options: Options, on_event: OnEvent) -> LeanCommand:
-    return choose_lean(path, options.lean, lambda text, done, total: on_event(Stage(text, done, total)))
+    return choose_lean(
+        path, options.lean, lambda text, done, total: on_event(Stage(text, done, total)), options.sandbox
+    )
 
 
 @asynccontextmanager

@@ -7,6 +7,7 @@ any process: what a worker does not hold (yet, or any more, after a crash) it ma
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -43,6 +44,7 @@ from prover.lean.messages import (
 )
 from prover.lean.pool import LeanPool
 from prover.lean.process import Cause, LeanGarbage, LeanHung, LeanProcess, ProcessFailure
+from prover.lean.toolchain import Kind, LeanCommand
 
 #: Seconds on the clock that one tactic may take before its process is killed: heartbeats end most tactics
 #: sooner, but some ignore them.
@@ -55,6 +57,13 @@ PATIENCE_SECONDS = 3.0
 OPEN_SECONDS = 300.0
 #: A process that holds more than this share of its memory limit is exchanged between two theorems.
 FULL = 0.8
+
+#: Lean's words for an imported module that was not built, or by another Lean.
+_UNBUILT = re.compile(r"object file '.*' of module .* does not exist|failed to read file '.*\.olean'")
+_BUILD = (
+    "Is it built? In the project's folder run `lake build`, and before it `lake exe cache get` where the "
+    "project uses Mathlib."
+)
 
 #: Declarations of the file itself that a proof's scope lists, at most.
 MOST_OWN = 1000
@@ -347,9 +356,11 @@ class LeanFile:
         """
         answer = await self._exchange_for_opening(worker)
         if answer.status is Status.MISSING_MODULE:
-            raise InputError(missing_module(self._label, answer.error))
+            raise InputError(missing_module(self._label, answer.error, self._pool.command))
         if answer.status is Status.BAD_REQUEST:
             raise InputError(f"{self._label}: {answer.error}")
+        if answer.status is not Status.OK and _UNBUILT.search(answer.error):
+            raise InputError(f"{self._label}: {answer.error}. {_BUILD}")
         if answer.status is not Status.OK:
             raise LeanUnavailable(f"{self._label}: Lean gave up on it: {answer.error}")
         errors = [m for m in answer.messages if m.severity is Severity.ERROR]
@@ -465,9 +476,11 @@ class LeanDojo:
         await self._file.tidy(self._index)
 
 
-def missing_module(label: str, module: str) -> str:
-    """Say which import cannot be had, and what to do."""
-    if module.split(".")[0] == "Mathlib":
+def missing_module(label: str, module: str, lean: LeanCommand) -> str:
+    """Say which import cannot be had under a Lean, and what to do."""
+    if lean.kind is Kind.TOOLCHAIN:
+        advice = f"Is the name right? {_BUILD}"
+    elif module.split(".")[0] == "Mathlib":
         advice = (
             "The embedded Lean has no Mathlib. Put the file into a Lake project that requires Mathlib "
             "and has a toolchain (elan), or choose one with --lean PATH."

@@ -39,6 +39,8 @@ class Options:
     decoder: DecoderOptions = SHIPPED
     #: Where the decoder keeps what it has tried, across runs; None: nowhere.
     remember: Path | None = None
+    #: Whether a toolchain's Lean runs in a sandbox, where there is one.
+    sandbox: bool = True
 
 
 class TheoremStatus(StrEnum):

@@ -61,7 +61,7 @@ async def verify(
         except ProcessFailure as failure:
             return Verification((), (), f"Lean did not survive the file: {failure}")
     if answer.status is Status.MISSING_MODULE:
-        raise InputError(missing_module(original.path, answer.error))
+        raise InputError(missing_module(original.path, answer.error, pool.command))
     if answer.status is Status.BAD_REQUEST and "messages" in answer.body:
         errors = [m for m in answer.messages if m.severity is Severity.ERROR]
         raise InputError(compile_errors(original.path, errors))

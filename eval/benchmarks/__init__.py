@@ -44,12 +44,12 @@ def load_benchmark(name: str, statements: Path | None, mathlib: Path | None) -> 
     raise InputError(f"there is no benchmark {name!r}: choose one of {', '.join(NAMES)}")
 
 
-def lean_of(mathlib: Path | None, progress: Progress | None = None) -> LeanCommand:
+def lean_of(mathlib: Path | None, progress: Progress | None = None, sandbox: bool = True) -> LeanCommand:
     """Return the Lean that attempts run in: the Lake project's, or the embedded one without a project.
 
     Raises:
         InputError: it is no Lake project, or ``lake`` is not on the PATH.
-        LeanUnavailable: the embedded Lean cannot be installed.
+        LeanUnavailable: the embedded Lean cannot be installed, or the project's cannot be run.
     """
     from prover.lean.toolchain import Kind, choose_lean, find_project
 
@@ -60,4 +60,4 @@ def lean_of(mathlib: Path | None, progress: Progress | None = None) -> LeanComma
         raise InputError(f"--mathlib {mathlib} is no Lake project: name the folder with its lakefile")
     if shutil.which("lake") is None:
         raise InputError("--mathlib needs `lake` on the PATH: install Lean with elan")
-    return choose_lean(inside, None, progress)
+    return choose_lean(inside, None, progress, sandbox)

@@ -16,6 +16,7 @@ class Arguments:
     split: str
     statements: Path | None
     mathlib: Path | None
+    sandbox: bool
     only: tuple[str, ...]
     limit: int | None
     sample: int | None

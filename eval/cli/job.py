@@ -24,6 +24,7 @@ from eval.runner import run
 from eval.store import RunStore
 from prover.choosing import check_generator, has_decoder, learns
 from prover.cli.interrupt import run_interruptibly
+from prover.cli.lean_options import tell_warnings
 from prover.decoder.options import DecoderOptions
 from prover.errors import InputError
 from prover.search.best_first import Budget
@@ -134,9 +135,10 @@ class BenchRecipe:
     budget: Budget
     lessons: tuple[Lesson, ...]
     decoder: DecoderOptions
+    sandbox: bool
 
     def __call__(self) -> Bench:
-        command = lean_of(self.mathlib)
+        command = lean_of(self.mathlib, sandbox=self.sandbox)
         return Bench(
             command,
             self.generator,
@@ -157,9 +159,10 @@ def _bench(given: Arguments, progress: Progress) -> AbstractAsyncContextManager[
     budget = Budget(given.expansions, given.tactics, given.seconds)
     lessons = lessons_of(given.experience, given.benchmark)
     if given.ray:
-        recipe = BenchRecipe(given.mathlib, given.generator, budget, lessons, given.decoder)
+        recipe = BenchRecipe(given.mathlib, given.generator, budget, lessons, given.decoder, given.sandbox)
         return RayBench(recipe, given.workers)
-    command = lean_of(given.mathlib, progress.on_stage)
+    command = lean_of(given.mathlib, progress.on_stage, given.sandbox)
+    tell_warnings([command])
     workers = given.workers or 1
     return Bench(
         command,

@@ -17,6 +17,7 @@ import click
 from eval.benchmarks import NAMES
 from eval.cli.arguments import Arguments
 from prover.cli.decoder_options import decoder_options
+from prover.cli.lean_options import sandbox_option
 
 
 class Seeds(click.ParamType[tuple[int, ...]]):
@@ -50,6 +51,7 @@ class Seeds(click.ParamType[tuple[int, ...]]):
     metavar="PROJECT",
     help="A Lake project with Mathlib, for minif2f as published.",
 )
+@sandbox_option
 @click.option("--only", multiple=True, metavar="ID", help="Only this theorem (repeatable).")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N theorems.")
 @click.option(

@@ -25,6 +25,7 @@ class Arguments:
     seed: int
     generator: str
     lean: str | None
+    sandbox: bool
     in_place: bool
     output: Path | None
     as_json: bool

@@ -15,7 +15,9 @@ from prover import __version__
 from prover.decoder.options import SHIPPED_CHECKPOINT, recipe_of
 from prover.errors import ProverError
 from prover.lean.install import find_node, installed_embedded
+from prover.lean.sandbox import isolation_of
 from prover.lean.toolchain import EMBEDDED_VERSION
+from prover.lean.version import objection, parse_version
 from prover.settings import GIB, settings
 
 #: Section, then what was looked for, then what was found.
@@ -33,7 +35,8 @@ def findings() -> Findings:
             "embedded": _or_error(_embedded),
             "node": _or_error(_node),
             "lake": _program("lake"),
-            "lean": _program("lean"),
+            "lean": _lean(),
+            "sandbox": _sandbox(),
         },
         "decoder": {"shipped": _decoder()},
         "disk": {"cache": _or_error(_cache)},
@@ -98,6 +101,24 @@ def _cache() -> str:
 def _program(name: str) -> str:
     path = shutil.which(name)
     return f"{_said(path, '--version')}, {path}" if path else "not on the PATH"
+
+
+def _lean() -> str:
+    """The Lean on the PATH, and what is known of the tactic server under it."""
+    found = _program("lean")
+    version = parse_version(found)
+    return f"{found}; {objection(version)}" if version and objection(version) else found
+
+
+def _sandbox() -> str:
+    """What keeps a toolchain's Lean from doing harm; the embedded one needs nothing."""
+    bwrap = shutil.which("bwrap")
+    if bwrap is None:
+        return "none for a toolchain's Lean: bubblewrap (bwrap) is not on the PATH"
+    _, reason = isolation_of(bwrap)
+    if reason:
+        return f"none for a toolchain's Lean: bubblewrap does not work here ({reason}), {bwrap}"
+    return f"{_said(bwrap, '--version')}, {bwrap}"
 
 
 def _gpu() -> str:

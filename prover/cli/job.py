@@ -16,6 +16,7 @@ import click
 from prover.cli import show
 from prover.cli.arguments import Arguments
 from prover.cli.interrupt import run_interruptibly
+from prover.cli.lean_options import tell_warnings
 from prover.cli.progress import Progress
 from prover.errors import InputError, ProverError
 from prover.lean import toolchain
@@ -82,10 +83,13 @@ def _prove(given: Arguments) -> int:
 
 def _install_lean(given: Arguments, progress: Progress) -> None:
     """Install what Lean the work will need, before there is an event loop: here Ctrl-C ends a download."""
-    for path in given.files or (given.check,):
-        toolchain.choose_lean(
-            path, given.lean, lambda text, done, total: progress.on_event(Stage(text, done, total))
-        )
+
+    def report(text: str, done: int, total: int) -> None:
+        progress.on_event(Stage(text, done, total))
+
+    paths = given.files or (given.check,)
+    chosen = [toolchain.choose_lean(path, given.lean, report, given.sandbox) for path in paths]
+    tell_warnings(chosen, "prove")
 
 
 async def _one(work: Coroutine[Any, Any, FileReport]) -> list[FileReport]:
@@ -104,6 +108,7 @@ def _options(given: Arguments) -> Options:
         theorems=given.theorems,
         decoder=given.decoder,
         remember=given.remember,
+        sandbox=given.sandbox,
     )
 
 

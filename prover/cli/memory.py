@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from prover.cli.lean_options import sandbox_option, tell_warnings
 from prover.cli.telling import TellingGroup, exit_code, tell
 from prover.errors import InputError
 
@@ -63,13 +64,16 @@ def memory() -> None:
 @_device
 @_threads
 @click.option("--lean", metavar="embedded|PATH", help="Which Lean (default: as `prove` chooses).")
+@sandbox_option
 @click.option(
     "--premises",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     metavar="FILE",
     help="The library's declarations (default: those in the cache, or else Lean lists them).",
 )
-def build(files: tuple[Path, ...], premises: Path | None, lean: str | None, **options: Any) -> None:
+def build(
+    files: tuple[Path, ...], premises: Path | None, lean: str | None, sandbox: bool, **options: Any
+) -> None:
     """Read the library into memory; or with FILE, what these files declare.
 
     What is there already is not read again. A build that was broken off goes on where it was.
@@ -87,9 +91,9 @@ def build(files: tuple[Path, ...], premises: Path | None, lean: str | None, **op
         report("Loading the decoder", 0, 0)
         loaded = _loaded(**options)
         if files:
-            lines, faults = _build_files(loaded, files, lean, report)
+            lines, faults = _build_files(loaded, files, lean, report, sandbox)
         else:
-            lines, faults = [_build_library(loaded, premises, lean, report)], []
+            lines, faults = [_build_library(loaded, premises, lean, report, sandbox)], []
     click.echo("\n".join(lines))
     for fault in faults:
         tell(fault)
@@ -112,41 +116,47 @@ def _loaded(model: str, device: str, threads: int | None) -> LoadedModel:
     return loaded
 
 
-def _build_library(loaded: LoadedModel, premises: Path | None, lean: str | None, report: Report) -> str:
+def _build_library(
+    loaded: LoadedModel, premises: Path | None, lean: str | None, report: Report, sandbox: bool
+) -> str:
     import asyncio
 
     from prover.premises import PremiseCorpus
     from prover.recall.library import build_library, kind_of, memory_folder
     from prover.settings import settings
 
-    corpus = PremiseCorpus.load(premises) if premises else asyncio.run(_listed_library(lean, report))
+    corpus = PremiseCorpus.load(premises) if premises else asyncio.run(_listed_library(lean, report, sandbox))
     folder = memory_folder(settings().cache, kind_of(loaded)[0], corpus.lean)
     return _summary(folder, build_library(loaded, corpus, folder, report))
 
 
-async def _listed_library(lean: str | None, report: Report) -> PremiseCorpus:
+async def _listed_library(lean: str | None, report: Report, sandbox: bool) -> PremiseCorpus:
     from prover.lean.pool import LeanPool
     from prover.lean.toolchain import choose_lean
     from prover.premises import library_corpus
 
-    command = choose_lean(None, lean, report)
+    command = choose_lean(None, lean, report, sandbox)
+    tell_warnings([command])
     report(f"Starting {command.description}", 0, 0)
     async with LeanPool(command, 1, spares=0) as pool:
         return await library_corpus(pool, report)
 
 
 def _build_files(
-    loaded: LoadedModel, paths: tuple[Path, ...], lean: str | None, report: Report
+    loaded: LoadedModel, paths: tuple[Path, ...], lean: str | None, report: Report, sandbox: bool
 ) -> tuple[list[str], list[ProverError]]:
     import asyncio
 
+    from prover.lean.toolchain import choose_lean
     from prover.recall.declared import declared_by, lean_files
     from prover.recall.library import add_files, kind_of, memory_folder
     from prover.settings import settings
 
     lines: list[str] = []
     faults: list[ProverError] = []
-    for found in asyncio.run(declared_by(lean_files(paths), lean, report)):
+    files = lean_files(paths)
+    tell_warnings(choose_lean(file, lean, report, sandbox) for file in files)
+    for found in asyncio.run(declared_by(files, lean, report, sandbox)):
         folder = memory_folder(settings().cache, kind_of(loaded)[0], found.lean)
         lines.append(_summary(folder, add_files(loaded, found.files, folder, report)))
         faults += found.faults

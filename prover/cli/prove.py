@@ -18,6 +18,7 @@ import click
 from prover import __version__
 from prover.cli.arguments import Arguments
 from prover.cli.decoder_options import decoder_options
+from prover.cli.lean_options import sandbox_option
 
 
 @click.command(
@@ -68,6 +69,7 @@ from prover.cli.decoder_options import decoder_options
     metavar="embedded|PATH",
     help="Which Lean (default: the file's own Lake project's, else the embedded one).",
 )
+@sandbox_option
 @click.option("--in-place", is_flag=True, help="Put the proofs into FILE itself.")
 @click.option(
     "-o",

@@ -77,6 +77,11 @@ class LeanPool:
         await self._notify()  # nobody waits for ever
 
     @property
+    def command(self) -> LeanCommand:
+        """How its processes are started."""
+        return self._command
+
+    @property
     def size(self) -> int:
         """How many processes may be borrowed at once."""
         return self._size

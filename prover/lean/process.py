@@ -24,6 +24,7 @@ from typing import NoReturn, Self
 import psutil
 
 from prover.errors import LeanUnavailable
+from prover.lean.guard import remove_group
 from prover.lean.messages import (
     Answer,
     CheckRequest,
@@ -42,6 +43,7 @@ _LINE_LIMIT = 64 * 1024**2
 _KEPT_LINES = 50
 _KEPT_CHARACTERS = 2000
 _WATCH_SECONDS = 0.5
+_GROUP_ATTEMPTS = 20
 _READY = 0
 _IMPORTS = ("import ", "public import ", "meta import ", "public meta import ")
 #: Exit codes of the launcher, and what a shell makes of SIGABRT and SIGKILL.
@@ -54,6 +56,7 @@ class Cause(StrEnum):
 
     HUNG = "it did not answer in time and was killed"
     MEMORY_LIMIT = "it went over its memory limit and was killed"
+    PROCESS_LIMIT = "it started more processes than it may and was killed"
     OUT_OF_MEMORY = "it ran out of memory"
     MEMORY_FAULT = "stack overflow or memory fault"
     KILLED = "killed from outside, perhaps because the machine ran out of memory"
@@ -251,7 +254,7 @@ class LeanProcess:
         self._tasks = [
             asyncio.create_task(self._read_answers()),
             asyncio.create_task(self._read_stderr()),
-            asyncio.create_task(self._watch_memory()),
+            asyncio.create_task(self._watch()),
         ]
         self._life = asyncio.create_task(self._live())
         ready = await self._exchange(_READY, self._nonce.decode().strip(), seconds)
@@ -334,26 +337,24 @@ class LeanProcess:
 
     # --- the end ----------------------------------------------------------------------------------
 
-    async def _watch_memory(self) -> None:
+    async def _watch(self) -> None:
         with suppress(psutil.NoSuchProcess):
             process = psutil.Process(self.pid)
             while True:
-                self._memory = self._measure(process)
+                family = self._family(process)
+                self._memory = _held_by(family)
                 self._peak_memory = max(self._peak_memory, self._memory)
                 if self._memory > self._memory_limit:
                     self._end(Cause.MEMORY_LIMIT)
+                if self._command.process_limit is not None and len(family) > self._command.process_limit:
+                    self._end(Cause.PROCESS_LIMIT)
                 await asyncio.sleep(_WATCH_SECONDS)
 
-    def _measure(self, process: psutil.Process) -> int:
-        """Bytes held resident; the embedded Lean is one process, a native one has a family."""
-        family = [process]
+    def _family(self, process: psutil.Process) -> list[psutil.Process]:
+        """The processes of it: the embedded Lean is one, a native one has a guard, and what it started."""
         if self._command.kind is Kind.TOOLCHAIN:
-            family += process.children(recursive=True)
-        held = 0
-        for member in family:
-            with suppress(psutil.NoSuchProcess):
-                held += member.memory_info().rss
-        return held
+            return [process, *process.children(recursive=True)]
+        return [process]
 
     def _end(self, cause: Cause) -> None:
         """Kill the process and its group; the first cause stays."""
@@ -376,6 +377,15 @@ class LeanProcess:
         for waiting in self._pending.values():
             if not waiting.done():
                 waiting.set_exception(self._failure)
+        await self._remove_group()
+
+    async def _remove_group(self) -> None:
+        """Remove the control group of a guard that was killed, once the last process has left it."""
+        if self._command.process_limit is not None:
+            for _ in range(_GROUP_ATTEMPTS):
+                if remove_group(self.pid):
+                    return
+                await asyncio.sleep(0.05)
 
     async def _close_stdin(self) -> None:
         """Close the pipe; what could not be written any more is no news, and asyncio shall not report it."""
@@ -403,6 +413,15 @@ class LeanProcess:
         await asyncio.wait([self._life])
         assert self._failure is not None
         raise self._failure
+
+
+def _held_by(family: Iterable[psutil.Process]) -> int:
+    """Bytes held resident."""
+    held = 0
+    for member in family:
+        with suppress(psutil.NoSuchProcess):
+            held += member.memory_info().rss
+    return held
 
 
 def _likely_cause(code: int) -> Cause:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -12,6 +11,7 @@ from pathlib import Path
 from prover.errors import InputError
 from prover.lean.bundle import written_bundle
 from prover.lean.install import EmbeddedLean, Progress, ensure_embedded
+from prover.lean.native import PROJECT_FILES, native_lean
 from prover.lean.server import SERVER_MOUNT, ensure_server
 from prover.settings import GIB, settings
 
@@ -19,9 +19,7 @@ EMBEDDED_VERSION = "4.28.0-pre"
 _EMBEDDED_MEMORY = 3 * GIB
 #: A native Lean counts the library's memory-mapped files too, and Mathlib's are 5 GB.
 _TOOLCHAIN_MEMORY = 8 * GIB
-_PROJECT_FILES = ("lakefile.lean", "lakefile.toml", "lean-toolchain")
 _LAUNCHER = Path(__file__).with_name("launcher.cjs")
-_GUARD = Path(__file__).with_name("guard.py")
 
 
 class Kind(StrEnum):
@@ -54,6 +52,10 @@ class LeanCommand:
     embedded: EmbeddedLean | None = field(default=None)
     #: The folder of the compiled tactic server (embedded only).
     server: Path | None = None
+    #: So many processes may belong to it; None: nobody counts.
+    process_limit: int | None = None
+    #: What a person should know of this choice, a sentence or two each.
+    warnings: tuple[str, ...] = ()
 
     def argv(self, arguments: Sequence[str], mounts: Iterable[Mount] = ()) -> list[str]:
         """Return the command line of ``lean ARGUMENTS``; only the embedded Lean heeds the mounts."""
@@ -86,33 +88,37 @@ def mounts_of(files: Iterable[Path]) -> tuple[Mount, ...]:
     return tuple(Mount(folder, str(folder)) for folder in folders)
 
 
-def choose_lean(file: Path | None, choice: str | None, progress: Progress | None = None) -> LeanCommand:
+def choose_lean(
+    file: Path | None, choice: str | None, progress: Progress | None = None, sandbox: bool = True
+) -> LeanCommand:
     """Choose the Lean for a file.
 
     Args:
         file: the file to prove; None for a bare statement.
         choice: ``embedded``, the path of a ``lean``, or None: the project's own toolchain where the file
             lies in a Lake project and ``lake`` is there, else the embedded Lean.
+        sandbox: whether a toolchain's Lean runs in one, where there is one; the embedded Lean always does.
 
     Raises:
         InputError: the choice is no such thing.
-        LeanUnavailable: the embedded Lean cannot be installed.
+        LeanUnavailable: the embedded Lean cannot be installed; or the toolchain's Lean does not run, or the
+            tactic server cannot run under it.
     """
     if choice == Kind.EMBEDDED:
         return embedded_lean(ensure_embedded(progress), progress)
     project = find_project(file) if file is not None else None
     if choice is not None:
-        return _toolchain([_executable(choice)], choice, project)
+        return _toolchain([_executable(choice)], project, sandbox)
     lake = shutil.which("lake")
     if project is not None and lake is not None:
-        return _toolchain([lake, "env", "lean"], f"lake env lean in {project}", project)
+        return _toolchain([lake, "env", "lean"], project, sandbox)
     return embedded_lean(ensure_embedded(progress), progress)
 
 
 def find_project(file: Path) -> Path | None:
     """Return the nearest folder at or above a file that is a Lake project."""
     for folder in file.absolute().parents:
-        if any((folder / name).is_file() for name in _PROJECT_FILES):
+        if any((folder / name).is_file() for name in PROJECT_FILES):
             return folder
     return None
 
@@ -154,13 +160,19 @@ def bare_embedded_lean(lean: EmbeddedLean) -> LeanCommand:
     )
 
 
-def _toolchain(lean: Sequence[str], description: str, project: Path | None) -> LeanCommand:
+def _toolchain(program: Sequence[str], project: Path | None, sandbox: bool) -> LeanCommand:
+    memory = settings().memory_limit or _TOOLCHAIN_MEMORY
+    lean = native_lean(program, project, memory, sandbox)
+    place = f"lake env lean in {project}" if len(program) > 1 else program[0]
     return LeanCommand(
         kind=Kind.TOOLCHAIN,
-        prefix=(sys.executable, "-I", str(_GUARD), *lean),
-        description=description,
-        memory_limit=settings().memory_limit or _TOOLCHAIN_MEMORY,
+        prefix=lean.prefix,
+        description=f"Lean {lean.version} ({place})",
+        memory_limit=memory,
         cwd=project,
+        env=lean.env,
+        process_limit=lean.process_limit,
+        warnings=lean.warnings,
     )
 
 

@@ -52,18 +52,21 @@ def _below(folder: Path) -> list[Path]:
     return sorted(file for file in shown if file.name != "lakefile.lean")
 
 
-async def declared_by(paths: Sequence[Path], lean: str | None, report: Report) -> list[Declared]:
+async def declared_by(
+    paths: Sequence[Path], lean: str | None, report: Report, sandbox: bool = True
+) -> list[Declared]:
     """List what files declare; one that is at fault costs the others nothing.
 
     Args:
         lean: as :func:`prover.lean.toolchain.choose_lean` takes it.
+        sandbox: likewise.
 
     Raises:
         InputError: there is no such Lean.
         LeanUnavailable: Lean cannot be installed or started.
     """
     found = []
-    for command, together in groupby(paths, lambda path: choose_lean(path, lean, report)):
+    for command, together in groupby(paths, lambda path: choose_lean(path, lean, report, sandbox)):
         files = list(together)
         report(f"Starting {command.description}", 0, 0)
         async with LeanPool(command, 1, spares=0, mounts=mounts_of(files)) as pool:

@@ -87,8 +87,9 @@ def test_without_premises_lean_lists_the_library(memory: Memory, monkeypatch: py
 
 
 def with_scripted_lean(monkeypatch: pytest.MonkeyPatch) -> None:
-    def choose(path: Path | None, lean: str | None, report: Any) -> Any:
-        return SimpleNamespace(description=f"a scripted Lean ({lean})")
+    def choose(path: Path | None, lean: str | None, report: Any, sandbox: bool) -> Any:
+        assert sandbox
+        return SimpleNamespace(description=f"a scripted Lean ({lean})", warnings=("it is only scripted",))
 
     def pool(command: Any, size: int, spares: int, mounts: Any = ()) -> Any:
         assert (size, spares) == (1, 0)
@@ -110,6 +111,7 @@ def test_files_are_read_beside_the_library(
     good = memory("build", tmp_path / "My.lean", "--device", "cpu")
     assert good.exit_code == 0 and "1 modules read, 0 were there, 0 dropped" in good.stdout
     assert the_folder().name.startswith("4.9.0-commit-12ab-")
+    assert good.stderr.count("prover: warning: it is only scripted") == 1
     both = memory("build", tmp_path, "--device", "cpu")
     assert both.exit_code == 2
     assert "0 modules read, 1 were there" in both.stdout

@@ -25,6 +25,7 @@ from prover.errors import InputError, LeanUnavailable
 from prover.lean import toolchain
 from prover.lean.install import Progress as InstallProgress
 from prover.lean.messages import Message, Position, Severity, Verdict
+from prover.lean.toolchain import Kind, LeanCommand
 from prover.reports import (
     CheckReport,
     FileReport,
@@ -73,6 +74,7 @@ class FakeAgent:
         self.before: Callable[[], Any] = lambda: None
         self.accepted = True
         self.installs = False
+        self.warnings: tuple[str, ...] = ()
 
     async def prove_files(
         self, paths: Sequence[Path], options: Options, on_event: OnEvent
@@ -89,9 +91,12 @@ class FakeAgent:
             on_event(Finished(theorem))
         return [FileReport(str(path), self.theorems, self.output) for path in paths]
 
-    def choose_lean(self, path: Path | None, choice: str | None, progress: InstallProgress) -> None:
+    def choose_lean(
+        self, path: Path | None, choice: str | None, progress: InstallProgress, sandbox: bool
+    ) -> LeanCommand:
         if self.installs:
             progress("Downloading", 1, 2)
+        return LeanCommand(Kind.TOOLCHAIN, (), "a Lean", 1, warnings=self.warnings)
 
     async def prove_statement(self, statement: str, options: Options, on_event: OnEvent) -> FileReport:
         (report,) = await self.prove_files([Path(statement)], options, on_event)
@@ -165,6 +170,15 @@ def test_options_reach_the_agent(agent: FakeAgent, folder: Path) -> None:
     choices = ["--seed", "6", "--generator", "g", "--lean", "embedded", "--theorem", "a", "--theorem", "b"]
     prove("A.lean", *limits, *choices)
     assert agent.options == Options(2.5, 3, 4, 5, 6, "g", "embedded", ("a", "b"))
+    prove("A.lean", "--no-sandbox")
+    assert agent.options.sandbox is False
+
+
+def test_what_is_to_be_known_of_the_lean_is_told_once(agent: FakeAgent, folder: Path) -> None:
+    agent.warnings = ("this Lean is strange",)
+    result = prove("A.lean", "A.lean")
+    assert result.exit_code == 0
+    assert result.stderr.count("prove: warning: this Lean is strange") == 1
 
 
 def test_there_is_at_least_one_worker(agent: FakeAgent, folder: Path) -> None:

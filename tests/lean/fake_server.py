@@ -74,6 +74,11 @@ class Server:
             request = json.loads(line)
             if request["op"] == "run":
                 self._obey(request["id"], request["state"], request["tactic"])
+            elif request["op"] == "open" and "import Missing" in request["source"]["text"]:
+                self.say(request["id"], status="missing_module", error="Missing")
+            elif request["op"] == "open" and "import Unbuilt" in request["source"]["text"]:
+                text = "object file '/p/Deep.olean' of module Deep does not exist"
+                self.say(request["id"], status="internal", error=text)
             elif request["op"] == "open":
                 self.say(request["id"], messages=[], sorries=[SORRY])
             elif request["op"] == "drop":

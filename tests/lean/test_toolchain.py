@@ -25,6 +25,7 @@ from prover.lean.toolchain import (
     mounts_of,
 )
 from prover.settings import GIB
+from tests.lean.scripted_toolchain import write_program
 from tests.lean.test_process import until_gone
 
 ROOT = Path(__file__).parents[2]
@@ -56,9 +57,7 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def make_program(file: Path) -> Path:
-    file.write_text("#!/bin/sh\n")
-    file.chmod(0o755)
-    return file
+    return write_program(file, "#!/bin/sh\necho 'Lean (version 4.28.0, Release)'\n")
 
 
 @pytest.mark.parametrize("name", ["lakefile.lean", "lakefile.toml", "lean-toolchain"])
@@ -101,9 +100,8 @@ def test_a_lean_that_is_not_there(choice: str, programs: Path) -> None:
 
 
 def test_the_guarded_command_runs(tmp_path: Path) -> None:
-    lean = tmp_path / "lean"
-    lean.write_text('#!/bin/sh\necho "$@"\nexit 7\n')
-    lean.chmod(0o755)
+    said = "[ \"$1\" != --version ] || exec echo 'Lean (version 4.28.0, Release)'"
+    lean = write_program(tmp_path / "lean", f'#!/bin/sh\n{said}\necho "$@"\nexit 7\n')
     command = choose_lean(None, str(lean))
     result = subprocess.run(command.argv(["a b", "c"]), capture_output=True, text=True)
     assert (result.returncode, result.stdout) == (7, "a b c\n")

@@ -23,8 +23,11 @@ from prover.cli.main import main as prover_main
 from prover.decoder.completion import Decoding
 from prover.decoder.options import DecoderOptions
 from prover.errors import InputError, LeanUnavailable
+from prover.lean.toolchain import Kind, LeanCommand
 from prover.search.best_first import Budget
 from tests.eval.scripted import Attempted, ScriptedBench, problem
+
+COMMAND = LeanCommand(Kind.TOOLCHAIN, (), "a Lean", 1, warnings=("this Lean is strange",))
 
 
 class FakeBenchmark:
@@ -64,7 +67,7 @@ class FakeBench(ScriptedBench):
 def bench(monkeypatch: pytest.MonkeyPatch) -> FakeBench:
     fake = FakeBench()
     monkeypatch.setattr(job, "load_benchmark", lambda name, statements, mathlib: FakeBenchmark())
-    monkeypatch.setattr(job, "lean_of", lambda mathlib, progress: "Lean")
+    monkeypatch.setattr(job, "lean_of", lambda mathlib, progress, sandbox: COMMAND)
     monkeypatch.setattr(job, "Bench", fake)
     return fake
 
@@ -89,7 +92,9 @@ def test_a_run(bench: FakeBench, tmp_path: Path) -> None:
     assert result.exit_code == 0
     assert "2 of 3 proved (66.7%): 2 proved, 1 not proved\n" in result.stdout
     assert "time: Lean 7" in result.stdout and "rate: 3 in 0 s" in result.stdout
-    assert result.stderr.startswith("Starting Lean\n0 of 3 done, 0 proved\n")
+    assert result.stderr.startswith(
+        "prover: warning: this Lean is strange\nStarting Lean\n0 of 3 done, 0 proved\n"
+    )
     assert ids(tmp_path) == [("t0", 0), ("t1", 0), ("t2", 0)]
     plan = read_plan(tmp_path)
     assert (plan.benchmark, plan.split, plan.generator, plan.online) == (
@@ -98,14 +103,14 @@ def test_a_run(bench: FakeBench, tmp_path: Path) -> None:
         "portfolio",
         False,
     )
-    assert bench.given == ("Lean", "portfolio", Budget(100, 100_000, 60.0), 1)
+    assert bench.given == (COMMAND, "portfolio", Budget(100, 100_000, 60.0), 1)
     assert bench.learned == []
 
 
 def test_options_reach_the_bench_and_the_plan(bench: FakeBench, tmp_path: Path) -> None:
     budget = ["--expansions", "5", "--tactics", "6", "--seconds", "7.5", "--workers", "2"]
     run(tmp_path, *budget, "--generator", "portfolio+knn", "--online", "--seeds", "3,1,3", "--limit", "2")
-    assert bench.given == ("Lean", "portfolio+knn", Budget(5, 6, 7.5), 2)
+    assert bench.given == (COMMAND, "portfolio+knn", Budget(5, 6, 7.5), 2)
     plan = read_plan(tmp_path)
     assert (plan.expansions, plan.tactics, plan.seconds, plan.seeds) == (5, 6, 7.5, (3, 1))
     assert sorted(ids(tmp_path)) == [("t0", 1), ("t0", 3), ("t1", 1), ("t1", 3)]
@@ -162,7 +167,7 @@ def test_lean_at_fault_keeps_what_is_done(bench: FakeBench, tmp_path: Path) -> N
 def test_an_interrupt_before_there_is_a_loop(
     bench: FakeBench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(mathlib: Path | None, progress: object) -> None:
+    def interrupted(mathlib: Path | None, progress: object, sandbox: bool) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(job, "lean_of", interrupted)
@@ -232,7 +237,7 @@ def test_mathlib_is_a_lake_project(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(InputError, match="needs `lake`"):
         lean_of(tmp_path)
-    (tmp_path / "lake").write_text("#!/bin/sh\n")
+    (tmp_path / "lake").write_text("#!/bin/sh\necho 'Lean (version 4.28.0, Release)'\n")
     (tmp_path / "lake").chmod(0o755)
     assert lean_of(tmp_path).cwd == tmp_path
 
