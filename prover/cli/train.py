@@ -103,11 +103,18 @@ _premises = click.option(
     help="States a proof that are told with what worked and what failed there.",
 )
 @click.option(
+    "--applied",
+    type=_NOT_NEGATIVE,
+    default=0.0,
+    help="Library theorems a proof that are told as states to apply them at.",
+)
+@click.option(
     "--renamed",
     type=click.FloatRange(min=0, max=1),
     default=0.0,
-    help="Share of the lessons of the form context whose shown declarations get made-up names.",
+    help="Share of both, in the form context, whose shown declarations get made-up names.",
 )
+@click.option("--induction", is_flag=True, help="A new model copies from the start.")
 @click.option(
     "--memory",
     type=click.IntRange(min=0),
@@ -120,6 +127,12 @@ _premises = click.option(
     type=click.FloatRange(min=0, max=0.9),
     default=_DEFAULT.held_out,
     help="Share of the modules to measure with instead.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(min=0),
+    default=0,
+    help="Processes that make batches ready, for a GPU; 0: none but the one that trains.",
 )
 @click.option("--seed", type=int, default=0)
 @click.option("--every", type=_AT_LEAST_1, default=200, help="Steps between measurements and checkpoints.")

@@ -78,7 +78,9 @@ class Mix:
     synthetic: float = 1.0
     #: States a proof that are told with what worked and what failed there.
     lessons: float = 0.0
-    #: Share of the lessons told in the form ``context`` whose shown declarations have made-up names, so that
+    #: Library theorems a proof that are told as states to apply them at.
+    applied: float = 0.0
+    #: Share of both, told in the form ``context``, whose shown declarations have made-up names, so that
     #: to name them is to copy.
     renamed: float = 0.0
 
@@ -144,14 +146,20 @@ class RowMaker:
         return _chained(((p, a, c and len(a) <= TACTIC_TOKENS) for p, a, c in asked), form)
 
     def prompt(
-        self, proof: Proof, place: int, form: PromptForm, names: Mapping[str, str] = MappingProxyType({})
+        self,
+        proof: Proof,
+        place: int,
+        form: PromptForm,
+        names: Mapping[str, str] = MappingProxyType({}),
+        chance: random.Random | None = None,
     ) -> tuple[int, ...]:
         """The ids of the prompt for a step of a proof.
 
         Args:
             names: other ones for declarations that the context form shows.
+            chance: shows them in another order than the nearest first.
         """
-        situation = self._situation(proof, place, form, names)
+        situation = self._situation(proof, place, form, names, chance)
         answer_tokens = PROOF_TOKENS if form is PromptForm.WHOLE else TACTIC_TOKENS
         budget = self.length - min(answer_tokens, self.length // 2)
         return self.codec.encode(compose(form, situation, budget, self.codec.count))
@@ -162,10 +170,13 @@ class RowMaker:
         return Row(shown + learned, (False,) * len(shown) + (True,) * len(learned), "declarations")
 
     def renamed(self, lesson: Lesson, form: PromptForm, chance: random.Random) -> Row:
-        """The row of a state whose shown declarations have names made up for it, in its tactics as well."""
+        """The row of a state whose shown declarations have names made up for it, in its tactics as well.
+
+        They come in any order: neither a name nor a place tells which one to take.
+        """
         shown = self._situation(lesson.proof, lesson.place, form, {}).context
         names = made_up({line.partition(" : ")[0] for line in shown}, chance)
-        return self.lesson(renamed_lesson(lesson, names), form, names)
+        return self.lesson(renamed_lesson(lesson, names), form, names, chance)
 
     def echo(self, chance: random.Random) -> Row:
         """Tokens drawn at random, and some of them again, of which all but the first are to be said.
@@ -180,14 +191,18 @@ class RowMaker:
         return Row((*ids, *again), learned, "copies")
 
     def lesson(
-        self, lesson: Lesson, form: PromptForm, names: Mapping[str, str] = MappingProxyType({})
+        self,
+        lesson: Lesson,
+        form: PromptForm,
+        names: Mapping[str, str] = MappingProxyType({}),
+        chance: random.Random | None = None,
     ) -> Row:
         """The row of a state with its tactics, each from its <TACTIC> to its verdict.
 
         Args:
-            names: see :meth:`prompt`; the lesson's tactics have them already.
+            names, chance: see :meth:`prompt`; the lesson's tactics have the names already.
         """
-        *shared, start = self.prompt(lesson.proof, lesson.place, form, names)
+        *shared, start = self.prompt(lesson.proof, lesson.place, form, names, chance)
         ids, learned, branches = list(shared), [False] * len(shared), [0] * len(shared)
         tactics = [(t, True) for t in lesson.worked] + [(t, False) for t in lesson.failed]
         for branch, (tactic, works) in enumerate(tactics, start=1):
@@ -204,12 +219,21 @@ class RowMaker:
         fits = len(learned) <= PROOF_TOKENS and len(prompt) + len(learned) <= self.length
         return _chained([(prompt, learned, fits)], PromptForm.WHOLE)
 
-    def _situation(self, proof: Proof, place: int, form: PromptForm, names: Mapping[str, str]) -> Situation:
+    def _situation(
+        self,
+        proof: Proof,
+        place: int,
+        form: PromptForm,
+        names: Mapping[str, str],
+        chance: random.Random | None = None,
+    ) -> Situation:
         goals = proof.steps[place].goals
-        context: Sequence[str] = ()
+        context: list[str] = []
         if form is PromptForm.CONTEXT and goals:
             assert self._retrieve is not None, "the form context needs something to retrieve from"
             context = [renamed_line(line, names) for line in self._retrieve(goals[0], proof)]
+        if chance is not None:
+            chance.shuffle(context)
         return Situation(bare(proof.statement), proof.steps[:place], goals, tuple(context))
 
 
@@ -251,6 +275,7 @@ class Batches:
         exercises: Sequence[Sequence[Exercise]] = (),
         lessons: Sequence[Lesson] = (),
         copies: Sequence[Exercise] = (),
+        applications: Sequence[Lesson] = (),
     ) -> None:
         """Take what there is to learn.
 
@@ -267,6 +292,7 @@ class Batches:
         self._seed = seed
         self._exercises = [kind for kind in exercises if kind]
         self._copies = copies
+        self._applications = applications
         self._lessons = lessons
         self._lesson_weights = [mix.synthetic if it.proof.source == "synthetic" else 1.0 for it in lessons]
         self._tactics = Counter(step.tactic for proof in proofs for step in proof.steps)
@@ -306,11 +332,10 @@ class Batches:
 
     def _taught(self, proofs: int, chance: random.Random) -> list[Row]:
         """Rows of lessons, as many as belong to so many proofs."""
-        count = round(proofs * self._mix.lessons)
-        if not count or not self._lessons:
-            return []
+        taught, applied = (round(proofs * share) for share in (self._mix.lessons, self._mix.applied))
         forms, weights = zip(*self._mix.forms.items(), strict=True)
-        drawn = chance.choices(self._lessons, self._lesson_weights, k=count)
+        drawn = chance.choices(self._lessons, self._lesson_weights, k=taught) if self._lessons else []
+        drawn += chance.choices(self._applications, k=applied) if self._applications else []
         return [self._lesson(it.drawn(chance), chance.choices(forms, weights)[0], chance) for it in drawn]
 
     def _lesson(self, lesson: Lesson, form: PromptForm, chance: random.Random) -> Row:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import random
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
@@ -112,9 +112,8 @@ def _modules(lessons: Sequence[Lesson]) -> list[str]:
 # --- names made up --------------------------------------------------------------------------------
 
 
-def renamed(story: Story, chance: random.Random) -> Story:
-    """The document with other names for its theorems."""
-    names = made_up([d.name for d in story.declared if d.kind == "theorem"], chance)
+def renamed(story: Story, names: Mapping[str, str]) -> Story:
+    """The document with other names."""
     declared = (replace(d, name=names.get(d.name, d.name)) for d in story.declared)
     return Story(tuple(declared), tuple(renamed_lesson(lesson, names) for lesson in story.lessons))
 
@@ -126,12 +125,19 @@ class Episodes:
     """All documents, epoch after epoch, several side by side: what is in them depends on the seed alone."""
 
     def __init__(
-        self, maker: RowMaker, stories: Sequence[Story], slots: int, seed: int, renames: float = _RENAMED
+        self,
+        maker: RowMaker,
+        stories: Sequence[Story],
+        slots: int,
+        seed: int,
+        renames: float = _RENAMED,
+        forms: Sequence[PromptForm] = (PromptForm.HISTORY,),
     ) -> None:
         """Take documents.
 
         Args:
             slots: documents that are read side by side.
+            forms: of the lessons, each as often as another.
             renames: share of the documents whose theorems have made-up names.
         """
         self._maker = maker
@@ -139,6 +145,7 @@ class Episodes:
         self._slots = slots
         self._seed = seed
         self._renames = renames
+        self._forms = forms
 
     def epoch(self, number: int) -> Iterator[Step]:
         """Yield the steps of an epoch."""
@@ -170,8 +177,10 @@ class Episodes:
 
         Half of what is asked is about what was just read, if there is such; the rest about anything that was.
         """
+        names: Mapping[str, str] = {}
         if chance.random() < self._renames:
-            story = renamed(story, chance)
+            names = made_up([d.name for d in story.declared if d.kind == "theorem"], chance)
+            story = renamed(story, names)
         unread = {declaration.name for declaration in story.declared}
         declared = frozenset(unread)
         lessons = list(story.lessons)
@@ -186,7 +195,7 @@ class Episodes:
             yield (
                 [self._read(declaration) for declaration in part],
                 [self._to_name(it) for it in self._drawn(story.declared, start, chance)],
-                self._all_asked(asked, declared, chance),
+                self._all_asked(asked, declared, names, chance),
             )
             lessons = _without(lessons, asked)
         for start in range(0, len(lessons), _ASKED):
@@ -194,7 +203,7 @@ class Episodes:
             yield (
                 [],
                 [self._to_name(it) for it in again],
-                self._all_asked(lessons[start : start + _ASKED], declared, chance),
+                self._all_asked(lessons[start : start + _ASKED], declared, names, chance),
             )
 
     def _read(self, declaration: Declaration) -> Row:
@@ -221,15 +230,17 @@ class Episodes:
         return with_names(row, [theorem.name], self._maker.codec)
 
     def _all_asked(
-        self, lessons: Sequence[Lesson], declared: frozenset[str], chance: random.Random
+        self,
+        lessons: Sequence[Lesson],
+        declared: frozenset[str],
+        names: Mapping[str, str],
+        chance: random.Random,
     ) -> list[Row]:
         rows = []
         for lesson in (it.drawn(chance) for it in lessons):
-            names = {
-                n for tactic in (*lesson.worked, *lesson.failed) for n in tactic_names(tactic)
-            } & declared
-            row = self._maker.lesson(lesson, PromptForm.HISTORY)
-            rows.append(with_names(row, sorted(names, key=len), self._maker.codec))
+            said = {n for tactic in (*lesson.worked, *lesson.failed) for n in tactic_names(tactic)}
+            row = self._maker.lesson(lesson, chance.choice(self._forms), names)
+            rows.append(with_names(row, sorted(said & declared, key=len), self._maker.codec))
         return rows
 
 

@@ -91,9 +91,11 @@ class Slots:
             )
             keys = shifted(told.keys, model.config.memory_shift)
             named = torch.nn.functional.pad(turn["named"][:, :-1], (1, 0), value=-1)
-            for row, slot in enumerate(slots):
-                self._memories[slot].add(keys[row][:, kept[row]], told.values[row][:, kept[row]])
-                self._named[slot] = torch.cat([self._named[slot], named[row, kept[row]]])
+            for slot in dict.fromkeys(slots):
+                own = kept & (turn["slots"] == slot)[:, None]
+                rows = (it.transpose(1, 2)[own] for it in (keys, told.values))  # (n, G, D) both
+                self._memories[slot].add(*(it.transpose(0, 1) for it in rows))
+                self._named[slot] = torch.cat([self._named[slot], named[own]])
         return language, finding, learned
 
     def _finding(self, model: Any, turn: Mapping[str, Tensor], told: Kept) -> Tensor:

@@ -10,9 +10,12 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Llama
 
 from prover.decoder.prompts import Mark
 from prover.errors import InputError
+from prover.training.circuits import begin_with_copying
 from prover.training.recipe import Recipe, Shape
 from prover.training.tokenizer import train_tokenizer
 
+#: As Llama 3 has it: half of a head's dimensions then hardly turn over a prompt, and tell what a token is.
+_ROPE_THETA = 500_000.0
 #: The gates of a new memory: a quarter of what a head says comes from it at first.
 _GATE = -1.0
 #: What a cosine is multiplied by in its softmax, at first: the nearest of some hundred keys is to stand out.
@@ -46,6 +49,8 @@ def model_for(recipe: Recipe, tokenizer: Any) -> Any:
     torch.manual_seed(recipe.seed)
     if recipe.shape is not None:
         model = _new(recipe.shape, recipe.length, tokenizer)
+        if recipe.induction:
+            begin_with_copying(model, recipe.seed)
         return with_memory(model) if recipe.memory else model
     model = _loaded(recipe, tokenizer)
     if recipe.memory:
@@ -66,6 +71,7 @@ def _new(shape: Shape, length: int, tokenizer: Any) -> Any:
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
+        rope_parameters={"rope_type": "default", "rope_theta": _ROPE_THETA},
     )
     return LlamaForCausalLM(config)  # type: ignore[no-untyped-call]
 

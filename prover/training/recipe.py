@@ -50,7 +50,10 @@ class Recipe:
     prompts: float = 0.0
     synthetic: float = 1.0
     lessons: float = 0.0
+    applied: float = 0.0
     renamed: float = 0.0
+    #: A new model copies from the start, see :mod:`prover.training.circuits`.
+    induction: bool = False
     #: Entries of each document's memory, for a model with a memory layer; 0: a model without one.
     memory: int = 0
     #: Documents that are read side by side.
@@ -59,6 +62,9 @@ class Recipe:
     length: int = 1024
     #: Tokens of a batch, padding among them.
     batch: int = 8192
+    #: Processes that make batches ready; 0: the one that trains. Each has epochs of its own, so the order of
+    #: batches depends on it.
+    workers: int = 0
     #: Optimizer steps, and minutes on the clock; it ends with whichever comes first. 0: no limit.
     steps: int = 0
     minutes: float = 0.0
@@ -98,6 +104,10 @@ class Recipe:
             )
         if self.memory and self.lora:
             raise InputError("--memory trains the whole model: leave out --lora")
+        if self.memory and self.workers > 1:
+            raise InputError("--memory reads documents in order: --workers 1 at most")
+        if self.induction and self.base:
+            raise InputError("--induction is for a model made anew: leave out --from")
         if self.length > self.batch:
             raise InputError(f"a sequence of {self.length} tokens does not fit a batch of {self.batch}")
 

@@ -21,11 +21,12 @@ from prover.decoder.prompts import PromptForm, bare
 from prover.errors import InputError
 from prover.premises import PremiseCorpus, corpus_path
 from prover.theorem_file import write_atomically
+from prover.training.applying import applications
 from prover.training.dataset import Batches, Mix, Retrieve, Row, RowMaker, bucketed, divided
 from prover.training.declarations import Exercise, copies, exercises
 from prover.training.episodes import Episodes, Step, stories
 from prover.training.examples import Corpus, Failure, Proof, read_corpus
-from prover.training.lessons import lessons
+from prover.training.lessons import Lesson, lessons
 from prover.training.recipe import Recipe, as_json, difference, file_hash, versions
 
 if TYPE_CHECKING:
@@ -154,6 +155,7 @@ def _library(job: Job, corpus: Corpus) -> PremiseCorpus | None:
     if (
         not recipe.declarations
         and not recipe.copies
+        and not recipe.applied
         and not recipe.memory
         and PromptForm.CONTEXT not in recipe.forms
     ):
@@ -225,6 +227,13 @@ def _copies(
     return list(copies(library, modules.__contains__, recipe.length, count, recipe.seed))
 
 
+def _applications(recipe: Recipe, proofs: Sequence[Proof], library: PremiseCorpus | None) -> list[Lesson]:
+    if library is None or not recipe.applied:
+        return []
+    modules = {proof.module for proof in proofs}
+    return applications(library, modules.__contains__)
+
+
 # --- the work -------------------------------------------------------------------------------------
 
 
@@ -276,7 +285,8 @@ def _batches(
     told = _exercises(recipe, proofs, library, maker.codec.count)
     copied = _copies(recipe, proofs, library, maker.codec.count)
     taught = lessons(proofs, failures) if recipe.lessons else []
-    return Batches(maker, proofs, mix, recipe.batch, recipe.seed, told, taught, copied)
+    applied = _applications(recipe, proofs, library)
+    return Batches(maker, proofs, mix, recipe.batch, recipe.seed, told, taught, copied, applied)
 
 
 def _documents(
@@ -289,7 +299,15 @@ def _documents(
 ) -> tuple[Episodes, list[Step]]:
     """The documents to train on, and those to measure with, told once and by their own names."""
     failed = list(failures)
-    told = Episodes(maker, stories(lessons(proofs, failed), library), recipe.slots, recipe.seed)
+    # A model that is asked with declarations in front of it is not to forget them over its memory.
+    forms = [form for form in (PromptForm.HISTORY, PromptForm.CONTEXT) if form in recipe.forms]
+    told = Episodes(
+        maker,
+        stories(lessons(proofs, failed), library),
+        recipe.slots,
+        recipe.seed,
+        forms=forms or [PromptForm.HISTORY],
+    )
     measured = stories(lessons(kept_out, failed), library)
     return told, list(Episodes(maker, measured, 1, recipe.seed, renames=0.0).epoch(0))
 

@@ -10,13 +10,14 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
-from torch.utils.data import IterableDataset
+from torch.utils.data import IterableDataset, get_worker_info
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerState, TrainingArguments
 
 from prover.decoder.precision import fast_in_bfloat16
@@ -28,6 +29,8 @@ _FLOOR = 0.05
 #: On a CPU, attention as plain matrix products makes a step a quarter faster than the fused kernel does at 85
 #: tokens a row, and at 1,000 a third slower.
 _PLAIN_ATTENTION = 256
+#: Batches that each worker makes ahead.
+_AHEAD = 8
 #: For the Trainer, which wants a number where the clock ends the training.
 _ENDLESS = 10**9
 #: What a whole checkpoint of the Trainer holds beside its weights.
@@ -129,16 +132,15 @@ class Told(Protocol):
 
 
 class _Stream(IterableDataset[Any]):
-    """All steps, epoch after epoch."""
+    """All steps, epoch after epoch; of several workers each has every so many-th epoch."""
 
     def __init__(self, batches: Told) -> None:
         self._batches = batches
 
     def __iter__(self) -> Iterator[Any]:
-        number = 0
-        while True:
+        worker = get_worker_info()
+        for number in count(worker.id if worker else 0, worker.num_workers if worker else 1):
             yield from self._batches.epoch(number)
-            number += 1
 
 
 class AnswerTrainer(Trainer):
@@ -180,6 +182,8 @@ class AnswerTrainer(Trainer):
         self.remove_callback(PrinterCallback)
         implementation = getattr(model.config, "_attn_implementation", "")
         self._chooses_attention = self.args.device.type == "cpu" and implementation == "sdpa"
+        # cuDNN's attention is planned anew for each shape, a tenth of a second here, and ours all differ.
+        torch.backends.cuda.enable_cudnn_sdp(False)
 
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
@@ -258,6 +262,8 @@ def _arguments(recipe: Recipe, folder: Path, every: int) -> TrainingArguments:
         save_total_limit=2,
         disable_tqdm=True,
         dataloader_pin_memory=torch.cuda.is_available(),
+        dataloader_num_workers=recipe.workers,
+        dataloader_prefetch_factor=_AHEAD if recipe.workers else None,
         # Dispatched, all tensors of a step would be cut to as many rows as the first one has.
         accelerator_config={"dispatch_batches": False},
         include_num_input_tokens_seen="all",

@@ -26,6 +26,7 @@ from prover.training.examples import Corpus, Proof, read_corpus
 from prover.training.lessons import Lesson, lessons
 from prover.training.memory_trainer import Slots, collated, document_perplexity, finding_loss
 from prover.training.models import model_for
+from prover.training.renaming import made_up
 from prover.training.tokenizer import load_tokenizer, train_tokenizer
 from prover.training.train import Job, train
 from tests.training.toy import corpus_file, recipe
@@ -92,7 +93,8 @@ def test_an_epoch_depends_on_its_number_and_the_seed_alone() -> None:
 
 def test_made_up_names_are_the_same_throughout_a_document() -> None:
     (story,) = stories(LESSONS, LIBRARY)
-    other = renamed(story, random.Random(0))
+    names = made_up([d.name for d in story.declared if d.kind == "theorem"], random.Random(0))
+    other = renamed(story, names)
     new = {old.name: fresh.name for old, fresh in zip(story.declared, other.declared, strict=True)}
     assert all(fresh != old and fresh.startswith(old[:2]) for old, fresh in new.items())
     for old_lesson, fresh_lesson in zip(story.lessons, other.lessons, strict=True):

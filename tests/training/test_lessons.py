@@ -11,6 +11,9 @@ import torch
 
 from prover.decoder.codec import Codec
 from prover.decoder.prompts import Mark, PromptForm
+from prover.lean.messages import Declaration, Module
+from prover.premises import PremiseCorpus
+from prover.training.applying import applications
 from prover.training.dataset import IGNORED, Batches, Mix, Row, RowMaker, padded
 from prover.training.examples import Failure
 from prover.training.lessons import FAILED, WORKED, Lesson, lessons
@@ -119,13 +122,16 @@ def test_names_that_are_made_up_are_copied_from_what_is_shown() -> None:
     shown = ("Nat.add_comm : ∀ (n m : Nat), n + m = m + n", "Nat.le_refl : ∀ (n : Nat), n ≤ n")
     maker = RowMaker(CODEC, 512, lambda goal, proof: shown)
     (lesson, _) = lessons([EIGHT[1]], [Failure("T1", FIRST.goals, "exact Nat.le_refl n1", "no")])
-    row = maker.renamed(lesson, PromptForm.CONTEXT, random.Random(0))
-    prompt, worked, failed = told(row)
-    lines = [line.split(" : ")[0] for line in prompt.split(Mark.THEOREM)[0].split(Mark.LEMMA)[1:]]
-    refl, comm = lines  # the nearest stands last
-    assert not {refl, comm} & {"Nat.le_refl", "Nat.add_comm"}
-    assert worked == f"{Mark.TACTIC}rw [{comm}]{Mark.END}{Mark.PROOF}"
-    assert failed == f"{Mark.TACTIC}exact {refl} n1{Mark.END}{Mark.TACTIC}"
+    orders = set()
+    for seed in range(8):
+        prompt, worked, failed = told(maker.renamed(lesson, PromptForm.CONTEXT, random.Random(seed)))
+        lines = [line.partition(" : ") for line in prompt.split(Mark.THEOREM)[0].split(Mark.LEMMA)[1:]]
+        names = {type_.strip(): name for name, _, type_ in lines}
+        comm, refl = (names[line.partition(" : ")[2]] for line in shown)
+        orders.add(lines[0][0] == refl)
+        assert worked == f"{Mark.TACTIC}rw [{comm}]{Mark.END}{Mark.PROOF}"
+        assert failed == f"{Mark.TACTIC}exact {refl} n1{Mark.END}{Mark.TACTIC}"
+    assert orders == {True, False} and {comm, refl} != {"Nat.add_comm", "Nat.le_refl"}
 
 
 def test_lessons_are_renamed_at_their_share() -> None:
@@ -138,3 +144,20 @@ def test_lessons_are_renamed_at_their_share() -> None:
         assert len(taught) == 16
         same = sum("Nat.add_comm :" in text for text in taught)
         assert same == 16 if share == 0.0 else same < 8  # a name may be made up as it was
+
+
+def test_a_library_theorem_is_to_be_applied_where_it_is_the_goal() -> None:
+    plain, premise, out = (
+        Declaration("Nat.add_comm", "theorem", "A", "∀ (n m : Nat), n + m = m + n", ()),
+        Declaration("Nat.le_of_lt", "theorem", "A", "∀ {n m : Nat}, n < m → n ≤ m", ()),
+        Declaration("Nat.held_out", "theorem", "B", "True", ()),
+    )
+    library = PremiseCorpus("4.0.0", (Module("A", ()), Module("B", ())), (plain, premise, out))
+    first, second = applications(library, "A".__eq__)
+    assert first.proof.steps[0].goals == ("n m : Nat\n⊢ n + m = m + n",)
+    assert first.worked == ("apply Nat.add_comm",) == first.proof.script
+    assert second.worked == ("apply Nat.le_of_lt <;> assumption",)
+    mix = Mix({PromptForm.GOAL: 1.0}, applied=0.5)
+    batches = Batches(MAKER, EIGHT, mix, 600, 0, applications=[first, second])
+    rows = [row for batch in batches.epoch(0) for row in batch if row.kind == "lessons"]
+    assert len(rows) == 4 and all("apply Nat." in told(row)[1] for row in rows)

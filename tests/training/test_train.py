@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from torch.utils.data import DataLoader
 
 from prover.cli.main import main
 from prover.decoder.checkpoint import load_checkpoint
@@ -23,7 +25,7 @@ from prover.training.dataset import Row, RowMaker, bucketed, padded
 from prover.training.examples import Corpus
 from prover.training.recipe import Recipe
 from prover.training.train import Job, train
-from prover.training.trainer import last_checkpoint, perplexity, rate_at, summed_loss
+from prover.training.trainer import _Stream, last_checkpoint, perplexity, rate_at, summed_loss
 from tests.decoder.tiny import tiny_checkpoint, tiny_foreign
 from tests.generators.samples import CORPUS as LIBRARY
 from tests.training.toy import EIGHT, corpus_file, proof, recipe
@@ -124,6 +126,23 @@ def test_a_training_killed_after_its_last_step_is_only_written_down(
     (folder / "training.json").write_text(json.dumps(unfinished))
     assert train(job(tmp_path, steps=4, every=2, resume=True), SAID.append)["figures"]["steps"] == 4
     assert all(before[name].equal(tensor) for name, tensor in weights(folder).items())
+
+
+def test_batches_made_by_other_processes_are_those_of_one(tmp_path: Path) -> None:
+    for name, workers in (("none", 0), ("one", 1)):
+        (tmp_path / name).mkdir()
+        train(job(tmp_path / name, steps=6, workers=workers), SAID.append)
+    none, one = (weights(tmp_path / name / "model") for name in ("none", "one"))
+    assert all(none[name].equal(one[name]) for name in none)
+
+
+def test_each_worker_has_epochs_of_its_own() -> None:
+    class Numbered:
+        def epoch(self, number: int) -> Iterator[int]:
+            return iter((number, number))
+
+    told = DataLoader(_Stream(Numbered()), batch_size=None, num_workers=2)
+    assert list(islice(told, 8)) == [0, 1, 0, 1, 2, 3, 2, 3]
 
 
 def test_time_is_up(tmp_path: Path) -> None:
