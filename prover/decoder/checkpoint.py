@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from memory.errors import MemoryInputError
 from prover.decoder.codec import Codec, is_ours
+from prover.decoder.precision import avoid_planned_attention
 from prover.decoder.weights import (
     adapter_file,
     hash_files,
@@ -99,6 +100,7 @@ def load_checkpoint(source: str, device: str | None = None, dtype: str | None = 
     place = choose_device(device)
     kind = choose_dtype(dtype, place)
     _be_quiet()
+    avoid_planned_attention()
     folder = find_folder(source)
     base = _base_folder(folder)
     config = _config(base)

@@ -20,7 +20,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import IterableDataset, get_worker_info
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerState, TrainingArguments
 
-from prover.decoder.precision import fast_in_bfloat16
+from prover.decoder.precision import avoid_planned_attention, fast_in_bfloat16
 from prover.training.dataset import IGNORED, Row, padded
 from prover.training.recipe import Recipe
 
@@ -182,8 +182,7 @@ class AnswerTrainer(Trainer):
         self.remove_callback(PrinterCallback)
         implementation = getattr(model.config, "_attn_implementation", "")
         self._chooses_attention = self.args.device.type == "cpu" and implementation == "sdpa"
-        # cuDNN's attention is planned anew for each shape, a tenth of a second here, and ours all differ.
-        torch.backends.cuda.enable_cudnn_sdp(False)
+        avoid_planned_attention()
 
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None

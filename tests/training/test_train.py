@@ -169,7 +169,7 @@ def test_the_loss_is_that_of_the_model_itself(tmp_path: Path, monkeypatch: pytes
     from prover.training import trainer
 
     monkeypatch.setattr(trainer, "fast_in_bfloat16", lambda device: False)
-    loaded = load_checkpoint(str(tiny_checkpoint(tmp_path)), dtype="float32")
+    loaded = load_checkpoint(str(tiny_checkpoint(tmp_path)), "cpu", "float32")
     rows = [
         Row((8, 9, 10, 11, 12), (False, False, True, True, True), "goal"),
         Row((13, 14, 15), (False, True, True), "goal"),
