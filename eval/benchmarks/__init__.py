@@ -13,15 +13,16 @@ if TYPE_CHECKING:
     from prover.lean.install import Progress
     from prover.lean.toolchain import LeanCommand
 
-NAMES = ("library", "minif2f")
+NAMES = ("library", "minif2f", "leandojo")
 
 
 def load_benchmark(name: str, statements: Path | None, mathlib: Path | None) -> Benchmark:
     """Return a benchmark by its name.
 
     Args:
-        statements: the data of a benchmark that is not in this repository (minif2f).
-        mathlib: a Lake project with Mathlib, for a benchmark that uses it (minif2f); None: do without.
+        statements: the data of a benchmark that is not in this repository (minif2f, leandojo).
+        mathlib: a Lake project with Mathlib, for a benchmark that uses it (minif2f), or the checkout of the
+            benchmark's repository (leandojo); None: do without.
 
     Raises:
         InputError: there is none of this name, or it needs something else than what is given.
@@ -35,8 +36,17 @@ def load_benchmark(name: str, statements: Path | None, mathlib: Path | None) -> 
             from eval.benchmarks.minif2f import MiniF2F
 
             return MiniF2F(statements, mathlib is not None)
+        case "leandojo":
+            if statements is None or mathlib is None:
+                raise InputError(
+                    "leandojo needs --statements, the folder of LeanDojo's benchmark, and --mathlib, a built "
+                    "checkout of its repository at the benchmark's commit"
+                )
+            from eval.benchmarks.leandojo import LeanDojoBenchmark
+
+            return LeanDojoBenchmark(statements, mathlib)
         case "library" if statements or mathlib:
-            raise InputError("--statements and --mathlib are for minif2f: library has all it needs")
+            raise InputError("--statements and --mathlib are for minif2f and leandojo: leave them out")
         case "library":
             from eval.benchmarks.library import Library
 

@@ -3,7 +3,7 @@
     prover data collect STORE --rounds 5                    search training theorems, keep what is proved
     prover data collect STORE --generator portfolio+knn+decoder --model CHECKPOINT
     prover data synthesize STORE --count 10000              mutations of library theorems
-    prover data add STORE RUN|CORPUS...                     take over runs on train, or what was exported
+    prover data add STORE RUN|CORPUS|BENCHMARK...           runs on train, exports, LeanDojo's proofs
     prover data status STORE
     prover data export STORE --out corpus.jsonl.xz          what `prover train` reads
 
@@ -88,14 +88,18 @@ def synthesize(store: Path, **given: Any) -> None:
 
 @main.command()
 @_store
-@click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN|CORPUS...")
+@click.argument(
+    "sources", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN|CORPUS|BENCHMARK..."
+)
 def add(store: Path, sources: tuple[Path, ...]) -> None:
-    """Take over the attempts of evaluation runs on the train split, and corpora as `export` wrote them."""
-    from eval.cli.data_job import add_corpus, add_run
+    """Take over the attempts of evaluation runs on the train split, and corpora as `export` wrote them.
+
+    Of LeanDojo's benchmark, a folder with corpus.jsonl in it, come the proofs of its train split.
+    """
+    from eval.cli.data_job import add_source
 
     for source in sources:
-        count = add_corpus(store, source) if source.is_file() else add_run(store, source)
-        click.echo(f"{source}: {count} attempts added")
+        click.echo(f"{source}: {add_source(store, source)} added")
 
 
 @main.command()

@@ -27,8 +27,9 @@ from prover.cli.interrupt import run_interruptibly
 from prover.decoder.options import DecoderOptions
 from prover.errors import InputError
 from prover.lean.toolchain import LeanCommand
+from prover.leandojo.benchmark import proofs_of, read_order, read_theorems
 from prover.search.best_first import Budget
-from prover.training.examples import read_corpus
+from prover.training.examples import Corpus, read_corpus
 from prover.training.store import StepStore
 
 FINISHED, INTERRUPTED = 0, 130
@@ -133,6 +134,34 @@ def add_corpus(path: Path, file: Path) -> int:
     with StepStore(path, corpus.lean) as store:
         store.add_corpus(corpus)
     return len(corpus.attempts)
+
+
+def add_source(path: Path, source: Path) -> str:
+    """Put a run, a corpus, or the training proofs of LeanDojo's benchmark into a store; say how much it was.
+
+    Raises:
+        InputError: it is none of these, or of another Lean than the store.
+    """
+    if source.is_file():
+        return f"{add_corpus(path, source)} attempts"
+    if (source / "corpus.jsonl").is_file():
+        return f"{add_benchmark(path, source)} proofs"
+    return f"{add_run(path, source)} attempts"
+
+
+def add_benchmark(path: Path, folder: Path) -> int:
+    """Put the proofs of LeanDojo's train split (random) into a store, and return how many they are.
+
+    Raises:
+        InputError: the benchmark is damaged, or the store holds proofs of another Lean: what people proved
+            in their repository has a store of its own.
+    """
+    theorems = read_theorems(folder, Split.TRAIN)
+    proofs = tuple(proofs_of(theorems, read_order(folder)))
+    origin = f"LeanDojo, {theorems[0].url} at {theorems[0].commit}" if theorems else "LeanDojo"
+    with StepStore(path, origin) as store:
+        store.add_corpus(Corpus(proofs, (), origin))
+    return len(proofs)
 
 
 def _add(store: StepStore, run: Run, problems: Mapping[str, Problem]) -> int:

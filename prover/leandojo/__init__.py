@@ -1,0 +1,1 @@
+"""Theorems of repositories that LeanDojo has traced, through the package itself (extra ``[dojo]``)."""
