@@ -97,11 +97,20 @@ async def prove_statement(statement: str, options: Options, on_event: OnEvent) -
         InputError: it does not elaborate.
         LeanUnavailable: Lean cannot be installed or started.
     """
-    check_generator(options.generator)
-    command = _choose(None, options, on_event)
-    file = TheoremFile(_STATEMENT_PATH, statement_source(statement))
-    async with _equipped(command, [], options, on_event) as (pool, generator):
-        return await prove_file(file, pool, generator, options, on_event)
+    async with equipped(options, on_event) as (pool, generator):
+        return await prove_text(statement_source(statement), pool, generator, options, on_event)
+
+
+async def prove_text(
+    text: str, pool: LeanPool, generator: TacticGenerator, options: Options, on_event: OnEvent
+) -> FileReport:
+    """Prove the ``sorry``s of a file that is not on disk, with what :func:`equipped` has started.
+
+    Raises:
+        InputError: it does not compile.
+        LeanUnavailable: Lean cannot be started, or does not survive it.
+    """
+    return await prove_file(TheoremFile(_STATEMENT_PATH, text), pool, generator, options, on_event)
 
 
 async def check_file(candidate: Path, original: Path, options: Options, on_event: OnEvent) -> CheckReport:
@@ -321,6 +330,20 @@ async def _pool(
     on_event(Stage(f"Starting {command.description}"))
     async with LeanPool(command, options.workers, mounts=mounts_of(paths)) as pool:
         yield pool
+
+
+@asynccontextmanager
+async def equipped(options: Options, on_event: OnEvent) -> AsyncIterator[tuple[LeanPool, TacticGenerator]]:
+    """Lean processes and a tactic generator for statements that belong to no file.
+
+    Raises:
+        InputError: an option names nothing.
+        LeanUnavailable: Lean cannot be installed.
+    """
+    check_generator(options.generator)
+    command = _choose(None, options, on_event)
+    async with _equipped(command, [], options, on_event) as ready:
+        yield ready
 
 
 @asynccontextmanager

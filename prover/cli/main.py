@@ -5,6 +5,8 @@
     prover train      train a decoder on proofs
     prover accuracy   measure one on proofs that were held out
     prover memory     what a decoder with a memory has read: build it, look into it
+    prover serve      answer questions over HTTP
+    prover mcp        answer them as tools of the Model Context Protocol
     prover eval       measure the prover on benchmarks
 
 To prove theorems, see ``prove``.
@@ -21,7 +23,13 @@ from prover import __version__
 from prover.errors import InputError, ProverError
 
 #: Commands of this package that are imported when they are asked for, and where they are.
-_LATER = {"train": "prover.cli.train", "accuracy": "prover.cli.train", "memory": "prover.cli.memory"}
+_LATER = {
+    "train": "prover.cli.train",
+    "accuracy": "prover.cli.train",
+    "memory": "prover.cli.memory",
+    "serve": "prover.cli.serve",
+    "mcp": "prover.cli.serve",
+}
 
 
 class _OpenGroup(click.Group):

@@ -27,6 +27,9 @@ _WORDS = frozenset(("fun", "if", "then", "else", "match", "with", "let", "have",
 _SILENT = frozenset((":", ":=", "=>", "↦", "·", "|", "✝", "⋯", "?", "@", "⦃", "⦄", "'"))
 _SORTS = frozenset(("Type", "Sort", "Prop"))
 
+_SORT = re.compile(r"(?:Type|Sort|Prop)\b")
+_UNIVERSE = re.compile(r"\b(Type|Sort) (?:\(.*?\)|u\w*|v\w*|w\w*)")
+
 _OPEN, _CLOSE = "([{⟨⦃", ")]}⟩⦄"
 #: From here to the end of the term everything stands under a binder.
 _BINDER = re.compile(r"[∀∃λ]|∃!|(?:fun|if|match|let|have|do)\b")
@@ -314,6 +317,25 @@ def printed_goal(text: str) -> PrintedGoal:
     context, _, target = text.rpartition("⊢ ") if "⊢ " in text else ("", "", text)
     lines = re.split(r"\n(?=\S)", context.strip())
     return PrintedGoal(tuple(h for line in lines for h in _hypotheses(line)), one_line(target))
+
+
+def as_statement(goal: str, name: str = "statement") -> str:
+    """A theorem that says what a printed goal does, its proof a ``sorry``: near enough for Lean to read it.
+
+    >>> as_statement("α : Type u_1\\nx✝ y : α\\ninst✝ : BEq α\\n⊢ x✝ = y")
+    'theorem statement {α : Type _} (x_1 : α) (y : α) [BEq α] : x_1 = y := by sorry'
+    """
+    printed = printed_goal(goal)
+    binders = "".join(f" {_binder(name, type_)}" for name, type_ in printed.hypotheses)
+    text = f"theorem {name}{binders} : {printed.target} := by sorry"
+    return _UNIVERSE.sub(r"\1 _", text).replace("✝", "_1")
+
+
+def _binder(name: str, type_: str) -> str:
+    type_ = type_.partition(" := ")[0]
+    if name.startswith("inst"):
+        return f"[{type_}]"
+    return f"{{{name} : {type_}}}" if _SORT.match(type_) else f"({name} : {type_})"
 
 
 def _hypotheses(line: str) -> Iterator[tuple[str, str]]:

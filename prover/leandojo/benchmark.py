@@ -17,7 +17,7 @@ from typing import Any
 
 from prover.errors import InputError
 from prover.generators.base import Step
-from prover.generators.printed import printed_goal
+from prover.generators.printed import as_statement
 from prover.training.examples import Proof
 
 WAYS = ("random", "novel_premises")
@@ -131,7 +131,8 @@ def proofs_of(theorems: Sequence[BenchmarkTheorem], order: dict[Path, int]) -> I
             yield Proof(
                 theorem=theorem.name,
                 module=theorem.module,
-                statement=_statement(theorem.name, steps[0].goals[0]),
+                # Put together from its first goal: the benchmark does not hold it.
+                statement=as_statement(steps[0].goals[0], theorem.name),
                 position=order.get(theorem.file, len(order)),
                 steps=steps,
                 source=SOURCE,
@@ -142,9 +143,3 @@ def proofs_of(theorems: Sequence[BenchmarkTheorem], order: dict[Path, int]) -> I
 def _step(step: TracedStep) -> Step:
     return Step(tuple(goal for goal in step.before.split("\n\n") if "⊢" in goal), step.tactic)
 
-
-def _statement(name: str, goal: str) -> str:
-    """A theorem's statement, put together from its first goal: the benchmark does not hold it."""
-    printed = printed_goal(goal)
-    binders = "".join(f" ({name} : {type_})" for name, type_ in printed.hypotheses)
-    return f"theorem {name}{binders} : {printed.target} := by sorry"

@@ -1,0 +1,1 @@
+"""The agent as a service: over HTTP, and as tools of the Model Context Protocol."""
