@@ -9,11 +9,11 @@ from typing import Any
 import click
 
 from prover.decoder.completion import Decoding
-from prover.decoder.options import MEMORIES, SHIPPED, DecoderOptions
+from prover.decoder.options import MEMORIES, SHIPPED, USUAL, DecoderOptions
 
 
 class Memories(click.ParamType[tuple[str, ...]]):
-    """Kinds of memories with commas between them, or ``none``."""
+    """Kinds of memories with commas between them, or ``all``, or ``none``."""
 
     name = "kinds"
 
@@ -22,10 +22,11 @@ class Memories(click.ParamType[tuple[str, ...]]):
     ) -> tuple[str, ...]:
         if isinstance(value, tuple):
             return value
-        given = [] if value == "none" else value.split(",")
+        named = {"none": "", "all": ",".join(MEMORIES)}.get(value, value)
+        given = named.split(",") if value != "none" else []
         if unknown := set(given) - set(MEMORIES):
             self.fail(
-                f"{', '.join(map(repr, sorted(unknown)))}: choose of {', '.join(MEMORIES)}, or none",
+                f"{', '.join(map(repr, sorted(unknown)))}: choose of {', '.join(MEMORIES)}, or all, or none",
                 param,
                 ctx,
             )
@@ -78,7 +79,8 @@ _OPTIONS = (
         "--memory",
         type=Memories(),
         metavar="KINDS",
-        help=f"Decoder with a memory layer: some of {','.join(MEMORIES)}, or none (default: all).",
+        help=f"Decoder with a memory layer: some of {','.join(MEMORIES)}, all, or none "
+        f"(default: {','.join(USUAL)}).",
     ),
 )
 _NAMES = ("model", "prompt", "samples", "decoding", "temperature", "device", "dtype", "engine", "memory")

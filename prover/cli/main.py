@@ -26,6 +26,7 @@ from prover.errors import InputError, ProverError
 _LATER = {
     "train": "prover.cli.train",
     "accuracy": "prover.cli.train",
+    "blend": "prover.cli.train",
     "memory": "prover.cli.memory",
     "serve": "prover.cli.serve",
     "mcp": "prover.cli.serve",

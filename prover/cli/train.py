@@ -190,3 +190,17 @@ def accuracy(checkpoint: Path, forms: tuple[str, ...], decoding: str, as_json: b
         asked = Measurement(checkpoint, forms=chosen, decoding=Decoding(decoding), **given)
         found = asyncio.run(measure(asked))
     click.echo(json.dumps(found, indent=2) if as_json else as_table(found))
+
+
+@click.command(context_settings={"max_content_width": 100, "show_default": True})
+@click.argument("first", type=click.Path(path_type=Path, file_okay=False))
+@click.argument("second", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--share", type=click.FloatRange(0, 1), default=0.6, help="Of SECOND's weights.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, metavar="DIR")
+def blend(first: Path, second: Path, share: float, out: Path) -> None:
+    """Write a checkpoint with weights between FIRST's and those of SECOND, which was trained on from it."""
+    from prover.training.blend import blend as blended
+
+    with told_errors():
+        count = blended(first, second, share, out)
+    click.echo(f"{out}: {count} tensors, {share:g} of {second}")

@@ -17,6 +17,9 @@ RECIPE = "training.json"
 #: What a decoder with a memory layer can remember: the library's declarations and those of the file at hand,
 #: the steps of proofs that were found, and the tactics that failed.
 LIBRARY, FILE, STEPS, FAILURES = MEMORIES = ("library", "file", "steps", "failures")
+#: What it remembers unless somebody chooses: the library takes minutes to read the first time, and most of a
+#: model's time to look up on a processor (docs/figures.md).
+USUAL = (FILE, STEPS, FAILURES)
 #: What the kinds of models with a memory layer begin with (see :mod:`memory.modeling`).
 _MEMORIZING = "memorizing_"
 
@@ -42,7 +45,7 @@ class DecoderOptions:
     dtype: str = ""
     #: In process: ``transformers`` or ``vllm``; a server's address needs neither.
     engine: str = "transformers"
-    #: Some of :data:`MEMORIES`; None is all of them where the checkpoint has a memory layer.
+    #: Some of :data:`MEMORIES`; None is :data:`USUAL` where the checkpoint has a memory layer.
     memory: tuple[str, ...] | None = None
 
     @property
@@ -80,7 +83,7 @@ def memories_of(options: DecoderOptions) -> tuple[str, ...]:
         )
     if not has_layer:
         return ()
-    return MEMORIES if options.memory is None else options.memory
+    return USUAL if options.memory is None else options.memory
 
 
 def _is_memorizing(model: str) -> bool:

@@ -34,6 +34,7 @@ def asked(*given: str) -> Any:
         (["--memory", "file"], ("file",)),
         (["--memory", "failures,library,failures"], ("library", "failures")),
         (["--memory", ",".join(MEMORIES)], MEMORIES),
+        (["--memory", "all"], MEMORIES),
     ],
 )
 def test_kinds_are_named(given: list[str], expected: tuple[str, ...] | None) -> None:
