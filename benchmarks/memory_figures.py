@@ -74,7 +74,8 @@ def _held_out(loaded: LoadedModel, asked: argparse.Namespace, library: PremiseCo
             row
             for story in stories(few, library)
             for part in Episodes(maker, [story], 1, asked.seed, renames=0.0).told(_own(story, module), chance)
-            for row in part
+            for kind_of_row in part
+            for row in kind_of_row
         ]
         kinds = [tuple(row for row in rows if row.kind == kind) for kind in ("declarations", "lessons")]
         told.append(Told(module, *kinds))

@@ -142,4 +142,3 @@ def proofs_of(theorems: Sequence[BenchmarkTheorem], order: dict[Path, int]) -> I
 
 def _step(step: TracedStep) -> Step:
     return Step(tuple(goal for goal in step.before.split("\n\n") if "⊢" in goal), step.tactic)
-

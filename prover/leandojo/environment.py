@@ -38,7 +38,7 @@ from prover.environment import (
 )
 from prover.errors import InputError, LeanUnavailable
 from prover.leandojo.goals import goals_of
-from prover.leandojo.package import lean_dojo
+from prover.leandojo.package import lean_dojo, traced_folder
 
 #: Seconds that a tactic may take, and that Lean may take to get to the theorem.
 TACTIC_SECONDS = 12.0
@@ -188,6 +188,7 @@ class DojoEnvironment:
 
     def _open(self) -> None:
         package = self._package
+        traced_folder(self._theorem)
         dojo = package.Dojo(self._theorem, timeout=OPEN_SECONDS, build_deps=False)
         try:
             with _OPENING:

@@ -69,3 +69,25 @@ def theorem_of(url: str, commit: str, file: Path, name: str) -> Any:
         where = f"{url} at {commit or 'its HEAD'}"
         raise InputError(f"LeanDojo finds no Lean repository {where}: {reason}") from error
     return package.Theorem(repository, file, name)
+
+
+def traced_folder(theorem: Any) -> Path:
+    """Return the folder of a theorem's repository in LeanDojo's cache.
+
+    Asked for one that is not there, LeanDojo would trace it, which means to build it: that is for a person
+    to begin.
+
+    Raises:
+        InputError: it was not traced.
+    """
+    package, repository = lean_dojo(), theorem.repo
+    try:
+        available = package.is_available_in_cache(repository)
+    except AssertionError:  # half of it is there
+        available = False
+    if not available:
+        raise InputError(
+            f"{repository.url} was not traced at {repository.commit}: trace it with "
+            "lean_dojo.trace(LeanGitRepo(url, commit))"
+        )
+    return Path(package.get_traced_repo_path(repository, build_deps=False))

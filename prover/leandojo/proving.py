@@ -19,7 +19,7 @@ from prover.lean.messages import Source
 from prover.lean.pool import LeanPool
 from prover.lean.toolchain import LeanCommand, choose_lean
 from prover.leandojo.environment import TACTIC_SECONDS, opened_theorem
-from prover.leandojo.package import lean_dojo
+from prover.leandojo.package import traced_folder
 from prover.proof_script import Script, write_down
 from prover.search.best_first import Budget, SearchResult, best_first_search
 from prover.verify import verify
@@ -67,12 +67,10 @@ def locate(theorem: Any) -> Located:
     Raises:
         InputError: it was not traced, or has no such theorem, or none whose proof can be replaced.
     """
-    lean_dojo()
-    from lean_dojo.data_extraction.trace import get_traced_repo_path
+    root = traced_folder(theorem)
     from lean_dojo.data_extraction.traced_data import TracedFile
     from lean_dojo.utils import to_json_path
 
-    root = Path(get_traced_repo_path(theorem.repo, build_deps=False))
     try:
         path = to_json_path(root, theorem.file_path, theorem.repo)
         traced = TracedFile.from_traced_file(root, path, theorem.repo)

@@ -205,3 +205,18 @@ async def test_what_is_not_there_is_told(repository: Path, tmp_path: Path) -> No
     (tmp_path / "none").mkdir()
     with pytest.raises(InputError, match="no Lean repository"):
         theorem_of(str(tmp_path / "none"), "", Path(FILE), "x")
+
+
+async def test_a_repository_that_was_not_traced_is_told_and_not_traced(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran = tmp_path / "ran"
+    with_lake(tmp_path, monkeypatch, ["/bin/sh", "-c", f"touch {ran}"])
+    make_repository(tmp_path / "untraced")
+    it = theorem(tmp_path / "untraced", "two_le")
+    with pytest.raises(InputError, match=r"was not traced .*lean_dojo\.trace"):
+        async with opened_theorem(it):
+            pass
+    with pytest.raises(InputError, match="was not traced"):
+        locate(it)
+    assert not ran.exists()
