@@ -140,7 +140,8 @@ async def test_a_theorem_is_proved_under_a_toolchain_in_the_sandbox(
     assert home is not None and server is not None
     behind = (home, embedded_command.tactic_server_argv())
     monkeypatch.setenv("PATH", str(make_toolchain(project.parent / "toolchain", behind=behind)), prepend=":")
-    readable = [*PYTHON, home, server]
+    launcher = Path(agent.__file__).parent  # the checkout may lie in a folder that the sandbox hides
+    readable = [*PYTHON, home, server, launcher]
     monkeypatch.setenv("LEAN_PROVER_READABLE", os.pathsep.join(map(str, readable)))
     options = Options(
         timeout=60.0,
