@@ -267,7 +267,7 @@ def test_what_a_generator_needs_depends_on_what_it_remembers(folder: Path, tmp_p
     name = "portfolio+decoder"
     plain = tiny_checkpoint(tmp_path / "plain")
     for memory, corpus, scope, taught in (
-        (None, True, True, True),
+        (None, False, True, True),
         ((LIBRARY,), True, True, False),
         ((STEPS,), False, True, True),
         ((FILE, FAILURES), False, True, False),
