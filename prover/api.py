@@ -28,11 +28,13 @@ from prover.generators.base import Query, TacticGenerator, admissible
 from prover.generators.printed import as_statement
 from prover.lean.messages import Source
 from prover.lean.pool import LeanPool
+from prover.lean.toolchain import LeanCommand
 from prover.lean_environment import LeanDojo, open_file
 from prover.reports import FileReport, OnEvent, Options, TheoremReport
 
 if TYPE_CHECKING:
     from prover.decoder.checkpoint import LoadedModel
+    from prover.recall.library import LibraryMemory
 
 #: As `prove` has them.
 DEFAULTS = Options(
@@ -97,6 +99,7 @@ class Prover:
         self._pool: LeanPool | None = None
         self._generator: TacticGenerator | None = None
         self._loaded: LoadedModel | None = None
+        self._library: LibraryMemory | None = None
         self._looking = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
@@ -115,9 +118,9 @@ class Prover:
         await self._holding.aclose()
 
     @property
-    def warnings(self) -> tuple[str, ...]:
-        """What a person should know of the Lean that was chosen."""
-        return self._ready()[0].command.warnings
+    def command(self) -> LeanCommand:
+        """The Lean that was chosen, with what a person should know of it."""
+        return self._ready()[0].command
 
     async def prove(
         self, statement: str, *, timeout: float | None = None, max_expansions: int | None = None
@@ -199,11 +202,15 @@ class Prover:
             ModelUnavailable: the decoder's model cannot be run.
         """
         from prover.decoder.loading import load_model
+        from prover.recall.looking import look
 
         async with self._looking:
             if self._loaded is None:
                 self._loaded = await load_model(self.options.decoder)
-            return await asyncio.to_thread(_looked_up, self._loaded, goal, limit)
+            if self._library is None:
+                self._library = self._holding.enter_context(await asyncio.to_thread(_library, self._loaded))
+            looked = await asyncio.to_thread(look, self._loaded, self._library, goal)
+            return [Found(name, weight) for name, weight in looked.names[:limit]]
 
     def _ready(self) -> tuple[LeanPool, TacticGenerator]:
         if self._pool is None or self._generator is None:
@@ -243,12 +250,9 @@ def _suggestion(tactic: str, logprob: float, outcome: Outcome) -> Suggestion:
             return Suggestion(tactic, logprob, SuggestedOutcome.CRASHES, message=crash.message)
 
 
-def _looked_up(loaded: LoadedModel, goal: str, limit: int) -> list[Found]:
+def _library(loaded: LoadedModel) -> LibraryMemory:
     from prover.recall.library import LibraryMemory, folder_of, kind_of
-    from prover.recall.looking import look
     from prover.settings import settings
 
     kind = kind_of(loaded)[0]
-    with LibraryMemory.open(folder_of(settings().cache, kind), kind, loaded.model.device) as library:
-        names = look(loaded, library, goal).names
-    return [Found(name, weight) for name, weight in names[:limit]]
+    return LibraryMemory.open(folder_of(settings().cache, kind), kind, loaded.model.device)

@@ -22,8 +22,9 @@ class Memories(click.ParamType[tuple[str, ...]]):
     ) -> tuple[str, ...]:
         if isinstance(value, tuple):
             return value
-        named = {"none": "", "all": ",".join(MEMORIES)}.get(value, value)
-        given = named.split(",") if value != "none" else []
+        if value in ("all", "none"):
+            return MEMORIES if value == "all" else ()
+        given = value.split(",")
         if unknown := set(given) - set(MEMORIES):
             self.fail(
                 f"{', '.join(map(repr, sorted(unknown)))}: choose of {', '.join(MEMORIES)}, or all, or none",

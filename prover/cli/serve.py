@@ -6,18 +6,21 @@ prover mcp                            tools of the Model Context Protocol, on st
 
 from __future__ import annotations
 
+import asyncio
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from importlib.util import find_spec
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from prover.cli.decoder_options import decoder_options
-from prover.cli.lean_options import sandbox_option
+from prover.cli.lean_options import sandbox_option, tell_warnings
 from prover.cli.telling import told_errors
-from prover.errors import InputError
+from prover.extras import check_installed
+
+if TYPE_CHECKING:
+    from prover.lean.toolchain import LeanCommand
+    from prover.reports import Options
 
 _INTERRUPTED = "Ended."
 
@@ -50,12 +53,12 @@ def _common(command: Callable[..., Any]) -> Callable[..., Any]:
 def serve(host: str, port: int, seats: int, waiting: int, body: int, seconds: float, **given: Any) -> None:
     """Answer questions over HTTP: prove a statement, suggest tactics, look up the memory."""
     with told_errors(_INTERRUPTED):
-        _check("fastapi", "uvicorn")
+        check_installed("this", "serve", "fastapi", "uvicorn")
+        from prover.serve import server
         from prover.serve.app import ServeLimits
-        from prover.serve.server import run
 
         limits = ServeLimits(seats=seats, waiting=waiting, seconds=seconds, body=body)
-        run(_options(seconds, **given), limits, host, port, _stage, _say)
+        asyncio.run(server.serve(_options(seconds, **given), limits, host, port, _stage, _on_lean))
 
 
 @click.command(context_settings={"max_content_width": 100})
@@ -63,23 +66,22 @@ def serve(host: str, port: int, seats: int, waiting: int, body: int, seconds: fl
 def mcp(seconds: float, **given: Any) -> None:
     """Offer the same three questions as tools to an editor or an agent that starts this command."""
     with told_errors(_INTERRUPTED):
-        _check("mcp")
-        from prover.api import Prover
-        from prover.serve.tools import make_tools
+        check_installed("this", "serve", "mcp")
+        asyncio.run(_offer(_options(seconds, **given)))
 
-        @asynccontextmanager
-        async def starting() -> AsyncIterator[Prover]:
-            async with Prover(_options(seconds, **given), _stage) as prover:
-                for warning in prover.warnings:
-                    _say(warning)
-                yield prover
 
-        make_tools(starting, seconds).run()
+async def _offer(options: Options) -> None:
+    from prover.api import Prover
+    from prover.serve.tools import make_tools
+
+    async with Prover(options, _stage) as prover:
+        _on_lean(prover.command)
+        await make_tools(prover, options.timeout).run_stdio_async()
 
 
 def _options(
     seconds: float, generator: str, workers: int, lean: str | None, sandbox: bool, decoder: Any
-) -> Any:
+) -> Options:
     from dataclasses import replace
 
     from prover.api import DEFAULTS
@@ -95,11 +97,6 @@ def _options(
     )
 
 
-def _check(*packages: str) -> None:
-    if missing := [name for name in packages if find_spec(name) is None]:
-        raise InputError(f"this needs {', '.join(missing)}: pip install 'lean-prover[serve]'")
-
-
 def _stage(event: Any) -> None:
     """Say what goes on; to standard error, since standard output is for the protocol."""
     from prover.reports import Stage
@@ -108,5 +105,5 @@ def _stage(event: Any) -> None:
         print(event.text, file=sys.stderr, flush=True)
 
 
-def _say(warning: str) -> None:
-    click.echo(f"prover: warning: {warning}", err=True)
+def _on_lean(command: LeanCommand) -> None:
+    tell_warnings([command])

@@ -18,6 +18,7 @@ from typing import Any
 from prover.errors import InputError
 from prover.generators.base import Step
 from prover.generators.printed import as_statement
+from prover.leandojo.goals import goal_texts
 from prover.training.examples import Proof
 
 WAYS = ("random", "novel_premises")
@@ -141,4 +142,4 @@ def proofs_of(theorems: Sequence[BenchmarkTheorem], order: dict[Path, int]) -> I
 
 
 def _step(step: TracedStep) -> Step:
-    return Step(tuple(goal for goal in step.before.split("\n\n") if "⊢" in goal), step.tactic)
+    return Step(goal_texts(step.before), step.tactic)

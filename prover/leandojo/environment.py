@@ -193,18 +193,12 @@ class DojoEnvironment:
         try:
             with _OPENING:
                 _, state = dojo.__enter__()
-        except (FileNotFoundError, AssertionError, SubprocessError, ValueError, OSError) as error:
+        except (
+            *(package.DojoInitError, package.DojoCrashError, _spawn_error()),
+            *(AssertionError, SubprocessError, ValueError, OSError),
+        ) as error:
             _end(dojo)
             raise _at_opening(self._theorem, error) from error
-        except package.DojoInitError as error:
-            _end(dojo)
-            raise _at_opening(self._theorem, error) from error
-        except package.DojoCrashError as error:
-            _end(dojo)
-            raise LeanUnavailable(f"{self._theorem.full_name}: Lean died at its start ({error})") from error
-        except _spawn_error() as error:
-            _end(dojo)
-            raise LeanUnavailable(f"LeanDojo cannot start Lean: {_first_line(error)}") from error
         dojo.proc.timeout = self._seconds
         self._dojo, self._states = dojo, {(): state}
 
@@ -242,6 +236,10 @@ def _first_line(error: BaseException) -> str:
 def _at_opening(theorem: Any, error: BaseException) -> Exception:
     """What an error of LeanDojo's at the opening of a theorem means."""
     text = _first_line(error)
+    if isinstance(error, lean_dojo().DojoCrashError):
+        return LeanUnavailable(f"{theorem.full_name}: Lean died at its start ({error})")
+    if isinstance(error, _spawn_error()):
+        return LeanUnavailable(f"LeanDojo cannot start Lean: {text}")
     if "Failed to locate the theorem" in text or "where" in text:
         return InputError(f"{theorem.file_path} in {theorem.repo.url}: {text}")
     if isinstance(error, FileNotFoundError) or "*.ast.json" in text or "Lean4Repl.lean" in text:

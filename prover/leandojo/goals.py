@@ -16,20 +16,25 @@ _HEADS = {"=": "Eq", "∧": "And", "∨": "Or", "↔": "Iff", "∃": "Exists", "
 _PRINTED = {"∧": "And", "∨": "Or", "ℕ": "Nat", "ℤ": "Int"}
 
 
+def goal_texts(state: str) -> tuple[str, ...]:
+    """The goals of a printed tactic state, the main goal first."""
+    return tuple(part for part in state.split("\n\n") if "⊢" in part)
+
+
 def goals_of(text: str, known: Collection[str] = ()) -> tuple[Goal, ...]:
     """Read a printed tactic state; what print does not show is left open.
 
     Args:
         known: the library's constants; those whose names stand in a goal are taken to be mentioned by it.
     """
-    return tuple(_goal(part, known) for part in text.split("\n\n") if "⊢" in part)
+    return tuple(_goal(part, frozenset(known)) for part in goal_texts(text))
 
 
-def _goal(text: str, known: Collection[str]) -> Goal:
+def _goal(text: str, known: frozenset[str]) -> Goal:
     tag = _CASE.match(text)
     printed = printed_goal(text)
     types = (printed.target, *(type_ for _, type_ in printed.hypotheses))
-    mentioned = {name for type_ in types for name in tactic_names(type_)} & set(known)
+    mentioned = {name for type_ in types for name in tactic_names(type_)} & known
     return Goal(
         hypotheses=tuple(_hypothesis(name, type_) for name, type_ in printed.hypotheses),
         target=printed.target,
@@ -44,12 +49,13 @@ def _goal(text: str, known: Collection[str]) -> Goal:
 def _hypothesis(name: str, type_: str) -> Hypothesis:
     type_, _, value = type_.partition(" := ")
     head = relation(type_).head
+    head = _PRINTED.get(head, head)
     return Hypothesis(
         name=name,
         type=type_,
         value=value or None,
         is_prop=_is_proposition(type_),
-        inductive=_PRINTED.get(head, head) if _PRINTED.get(head, head) in _INDUCTIVE else None,
+        inductive=head if head in _INDUCTIVE else None,
         accessible="✝" not in name,
     )
 

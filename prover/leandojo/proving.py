@@ -88,12 +88,12 @@ def locate(theorem: Any) -> Located:
 
 
 def lean_of(theorem: Any, sandbox: bool = True) -> LeanCommand:
-    """The Lean of a theorem's repository, for the verdict.
+    """The Lean of the repository that a theorem is of, for the verdict.
 
     Raises:
         InputError, LeanUnavailable: as :func:`prover.lean.toolchain.choose_lean`.
     """
-    return choose_lean(locate(theorem).file, None, sandbox=sandbox)
+    return choose_lean(traced_folder(theorem) / theorem.file_path, None, sandbox=sandbox)
 
 
 async def prove_theorem(

@@ -17,6 +17,9 @@ MOST_TEXT = 200_000
 _SORRY = re.compile(r"\bsorry\b")
 
 Text = Annotated[str, Field(min_length=1, max_length=MOST_TEXT)]
+#: How many tactics, and how many declarations, are asked for.
+TacticCount = Annotated[int, Field(ge=1, le=64)]
+DeclarationCount = Annotated[int, Field(ge=1, le=256)]
 
 
 class _Asked(BaseModel):
@@ -43,7 +46,7 @@ class SuggestRequest(_Asked):
         description="A goal as Lean prints it, or a statement.",
         examples=["p q : Prop\nh : p ∧ q\n⊢ q"],
     )
-    limit: int = Field(default=8, ge=1, le=64, description="Tactics at most.")
+    limit: TacticCount = Field(default=8, description="Tactics at most.")
     try_them: bool = Field(default=True, description="Run each tactic, and say what it does.")
 
 
@@ -51,7 +54,7 @@ class LookUpRequest(_Asked):
     """A goal."""
 
     goal: Text = Field(description="A goal as Lean prints it; a bare target will do.")
-    limit: int = Field(default=8, ge=1, le=256, description="Declarations at most.")
+    limit: DeclarationCount = Field(default=8, description="Declarations at most.")
 
 
 class Theorem(BaseModel):

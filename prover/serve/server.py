@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import signal
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import uvicorn
 
 from prover.api import Prover
+from prover.lean.toolchain import LeanCommand
 from prover.reports import OnEvent, Options
 from prover.serve.app import ServeLimits, make_app
 from prover.serve.guards import HeadGuard
@@ -20,38 +20,26 @@ CONNECTIONS = 512
 _ENDING = 5
 
 
-def run(
+async def serve(
     options: Options,
     limits: ServeLimits,
     host: str,
     port: int,
     on_event: OnEvent,
-    warn: Callable[[str], None],
+    on_lean: Callable[[LeanCommand], None],
 ) -> None:
     """Serve until it is ended; its Lean processes are gone then.
 
     Args:
-        warn: told of what a person should know of the Lean that was chosen.
+        on_lean: told of the Lean that was chosen, before anything is served.
 
     Raises:
         InputError, LeanUnavailable, ModelUnavailable: it cannot be started.
     """
     # uvicorn catches the signal, ends in order, and then sends it again: nothing is left to do by then.
     signal.signal(signal.SIGTERM, lambda *_: None)
-    asyncio.run(_serve(options, limits, host, port, on_event, warn))
-
-
-async def _serve(
-    options: Options,
-    limits: ServeLimits,
-    host: str,
-    port: int,
-    on_event: OnEvent,
-    warn: Callable[[str], None],
-) -> None:
     async with Prover(options, on_event) as prover:
-        for text in prover.warnings:
-            warn(text)
+        on_lean(prover.command)
         await uvicorn.Server(configured(make_app(prover, limits), host, port)).serve()
 
 

@@ -75,6 +75,12 @@ def _rms(parts: int, seen: Tensor) -> float:
     return float(_SIZE * (parts * told / (told + 1 + width)) ** 0.5)
 
 
+def _first_head(attention: Any, width: int) -> list[Tensor]:
+    """The weights of query, key and value of the first head, (d, D) each, cleared."""
+    parts = (attention.q_proj, attention.k_proj, attention.v_proj)
+    return [part.weight[:width].zero_() for part in parts]
+
+
 def _note_token_before(attention: Any, angles: Tensor, seen: Tensor) -> None:
     """The first head attends to the token before, and writes what tells it apart, as long as it was.
 
@@ -85,9 +91,7 @@ def _note_token_before(attention: Any, angles: Tensor, seen: Tensor) -> None:
     constant = _SIZE * told**0.5 / _rms(2, seen)
     turned_away = float((1.0 - angles.cos()).sum())
     amplitude = (_BEFORE * width**0.5 / turned_away) ** 0.5 / constant
-    query, key, value = (it.weight[:width] for it in (attention.q_proj, attention.k_proj, attention.v_proj))
-    for weight in (query, key, value):
-        weight.zero_()
+    query, key, value = _first_head(attention, width)
     query[: width // 2, told] = amplitude
     key[:, told] = amplitude * torch.cat([angles.cos(), angles.sin()])
     value[:, :told] = seen
@@ -102,9 +106,7 @@ def _copy_what_followed(attention: Any, compared: Tensor, seen: Tensor, chance: 
         compared: the dimensions of the head that hardly turn.
     """
     width, told = seen.shape
-    query, key, value = (it.weight[:width] for it in (attention.q_proj, attention.k_proj, attention.v_proj))
-    for weight in (query, key, value):
-        weight.zero_()
+    query, key, value = _first_head(attention, width)
     as_long = (told / width) ** 0.5
     number = _SIZE * as_long / _rms(3, seen)  # the size of what is compared
     scale = (_MATCH * width**0.5 / max(1, len(compared))) ** 0.5 / number

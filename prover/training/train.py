@@ -11,7 +11,6 @@ import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ from prover.decoder.loading import CONTEXT
 from prover.decoder.options import RECIPE
 from prover.decoder.prompts import PromptForm, bare
 from prover.errors import InputError
+from prover.extras import check_installed
 from prover.premises import PremiseCorpus, corpus_path
 from prover.theorem_file import write_atomically
 from prover.training.applying import applications
@@ -80,9 +80,7 @@ def train(job: Job, tell: Tell) -> dict[str, Any]:
 
 
 def _check_packages(recipe: Recipe) -> None:
-    wanted = ("accelerate", "tensorboard", *(("peft",) if recipe.lora else ()))
-    if missing := [name for name in wanted if find_spec(name) is None]:
-        raise InputError(f"training needs {', '.join(missing)}: pip install 'lean-prover[train]'")
+    check_installed("training", "train", "accelerate", "tensorboard", *(["peft"] if recipe.lora else []))
 
 
 # --- the folder -----------------------------------------------------------------------------------
@@ -208,32 +206,6 @@ def _texts(proofs: Sequence[Proof], library: PremiseCorpus | None) -> Iterator[s
     yield from (f"{d.name} : {d.type}" for d in premises if d.module in modules)
 
 
-def _exercises(
-    recipe: Recipe, proofs: Sequence[Proof], library: PremiseCorpus | None, count: Callable[[str], int]
-) -> list[list[Exercise]]:
-    """Exercises from declarations; only from modules that proofs are learned from."""
-    if library is None or not recipe.declarations:
-        return []
-    modules = {proof.module for proof in proofs}
-    return exercises(library, modules.__contains__, min(_DOCUMENT, recipe.length), count)
-
-
-def _copies(
-    recipe: Recipe, proofs: Sequence[Proof], library: PremiseCorpus | None, count: Callable[[str], int]
-) -> list[Exercise]:
-    if library is None or not recipe.copies:
-        return []
-    modules = {proof.module for proof in proofs}
-    return list(copies(library, modules.__contains__, recipe.length, count, recipe.seed))
-
-
-def _applications(recipe: Recipe, proofs: Sequence[Proof], library: PremiseCorpus | None) -> list[Lesson]:
-    if library is None or not recipe.applied:
-        return []
-    modules = {proof.module for proof in proofs}
-    return applications(library, modules.__contains__)
-
-
 # --- the work -------------------------------------------------------------------------------------
 
 
@@ -281,11 +253,20 @@ def _batches(
     library: PremiseCorpus | None,
     recipe: Recipe,
 ) -> Batches:
+    """The batches; of the library come only modules that proofs are learned from."""
     mix = Mix(**{field.name: getattr(recipe, field.name) for field in fields(Mix)})
-    told = _exercises(recipe, proofs, library, maker.codec.count)
-    copied = _copies(recipe, proofs, library, maker.codec.count)
+    learned, count, length = {proof.module for proof in proofs}.__contains__, maker.codec.count, recipe.length
+    told: list[list[Exercise]] = []
+    copied: list[Exercise] = []
+    applied: list[Lesson] = []
+    if library is not None:
+        if recipe.declarations:
+            told = exercises(library, learned, min(_DOCUMENT, length), count)
+        if recipe.copies:
+            copied = list(copies(library, learned, length, count, recipe.seed))
+        if recipe.applied:
+            applied = applications(library, learned)
     taught = lessons(proofs, failures) if recipe.lessons else []
-    applied = _applications(recipe, proofs, library)
     return Batches(maker, proofs, mix, recipe.batch, recipe.seed, told, taught, copied, applied)
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.lean.scripted_toolchain import SAID, write_program
+from tests.lean.scripted_toolchain import SAID, make_toolchain, write_program
 
 FILE = "Sums.lean"
 
@@ -113,11 +113,6 @@ def _ident(text: str, start: int, name: str) -> dict[str, Any]:
 
 # --- lake -------------------------------------------------------------------------------------------
 
-_LAKE = """#!/bin/sh
-# lake env lean ARGUMENT...
-shift
-exec "$(dirname "$0")/$@"
-"""
 _LEAN = """#!{python}
 import os, sys
 arguments, server, answering = sys.argv[1:], {server!r}, {answering!r}
@@ -138,10 +133,7 @@ def make_lake(folder: Path, server: tuple[Path, Sequence[str]], answering: Seque
         server: the working folder and the command line of our tactic server, for the verdict.
         answering: what runs a file with LeanDojo's REPL in it; the file's name is added.
     """
-    programs = folder / "bin"
-    programs.mkdir(parents=True)
-    (folder / "lib" / "lean").mkdir(parents=True)
-    write_program(programs / "lake", _LAKE)
+    programs = make_toolchain(folder)
     given = {"server": (str(server[0]), list(server[1])), "answering": list(answering)}
     write_program(programs / "lean", _LEAN.format(python=sys.executable, said=SAID, **given))
     return programs

@@ -56,8 +56,12 @@ class LeanDojoBenchmark:
         """
         version, order = self.version, read_order(self._folder)
         found = []
+        lines: dict[Path, list[str]] = {}
         for theorem in read_theorems(self._folder, split, self._way):
-            if cut := _cut(theorem, self._checkout):
+            path = self._checkout / theorem.file
+            if path not in lines:
+                lines[path] = _lines(path, theorem)
+            if cut := _cut(theorem, path, lines[path]):
                 header, statement = cut
                 found.append(
                     Problem(
@@ -76,32 +80,39 @@ class LeanDojoBenchmark:
         return sorted(found, key=lambda problem: (problem.position, problem.id))
 
 
-def _cut(theorem: BenchmarkTheorem, checkout: Path) -> tuple[str, str] | None:
+def _lines(path: Path, theorem: BenchmarkTheorem) -> list[str]:
+    """The lines of a theorem's file, with their ends.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8").splitlines(keepends=True)
+    except (OSError, UnicodeError) as error:
+        raise InputError(f"{path} cannot be read: check out {theorem.url} at {theorem.commit}") from error
+
+
+def _cut(theorem: BenchmarkTheorem, path: Path, lines: list[str]) -> tuple[str, str] | None:
     """What stands before a theorem, and the theorem with a ``sorry``; None where it has no ``:=``.
 
     Raises:
         InputError: the theorem does not stand there.
     """
-    path = checkout / theorem.file
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeError) as error:
-        raise InputError(f"{path} cannot be read: check out {theorem.url} at {theorem.commit}") from error
-    start, end = (_offset(text, place) for place in (theorem.start, theorem.end))
-    own = text[start:end]
+    before, up_to_end = (_up_to(lines, place) for place in (theorem.start, theorem.end))
+    own = up_to_end[len(before) :]
     if not _BEGINS.search(own):
         raise InputError(
             f"{theorem.name} does not stand at line {theorem.start[0]} of {path}: "
             f"check out {theorem.url} at {theorem.commit}"
         )
     sign = _assignment(own)
-    return None if sign is None else (text[:start].rstrip() + "\n", f"{own[:sign]}:= by sorry")
+    return None if sign is None else (before.rstrip() + "\n", f"{own[:sign]}:= by sorry")
 
 
-def _offset(text: str, place: tuple[int, int]) -> int:
+def _up_to(lines: list[str], place: tuple[int, int]) -> str:
+    """The text before a line and column, both from 1."""
     line, column = place
-    lines = text.splitlines(keepends=True)
-    return sum(map(len, lines[: line - 1])) + column - 1
+    return "".join((*lines[: line - 1], "".join(lines[line - 1 : line])[: column - 1]))
 
 
 def _assignment(text: str) -> int | None:
