@@ -22,18 +22,16 @@ from prover.environment import ANY_SCOPE, Scope
 from prover.errors import InputError, LeanUnavailable
 from prover.generators.base import Learner, TacticGenerator, content_hash, memory_hash
 from prover.generators.perturbed import Perturbed
-from prover.lean.messages import InfoRequest
 from prover.lean.pool import LeanPool
 from prover.lean.process import ProcessFailure
 from prover.lean.toolchain import LeanCommand
 from prover.lean_environment import LeanDojo, LeanFile, open_request
-from prover.premises import Report
+from prover.premises import Report, lean_version
 from prover.proof_script import Script, write_down
 from prover.search.best_first import Budget, Counts, SearchResult, SearchStatus, best_first_search
 
 #: An attempt that ended by an infrastructure failure is made so often before the failure is its outcome.
 TRIES = 3
-_INFO_SECONDS = 30.0
 
 
 @dataclass(slots=True)
@@ -112,12 +110,12 @@ class Bench:
             await opening.enter_async_context(self._pool)
             self._learner = await opening.enter_async_context(self._generator_to_be())
             self._generator = Perturbed(self._learner)  # so that each seed is another search
-            if self._teach(self._lessons):
-                # What it has put off is done now, and not on the first theorem's clock.
-                await self._learner.generate([])
+            self._teach(self._lessons)
+            # What it has put off is done now, and not on the first theorem's clock.
+            await self._learner.generate([])
             self.model_hash = content_hash(self._learner)
             self.memory_hash = memory_hash(self._learner)
-            self.lean = await self._version()
+            self.lean = await lean_version(self._pool)
             self._closing = opening.pop_all()
         return self
 
@@ -130,29 +128,17 @@ class Bench:
             return generator_by_name(self._chosen, self._pool, self._report, self._decoder)
         return nullcontext(self._chosen)
 
-    async def _version(self) -> str:
-        process = await self._pool.acquire()
-        try:
-            return str((await process.ask(InfoRequest(), _INFO_SECONDS)).body["lean"])
-        except ProcessFailure as failure:
-            raise LeanUnavailable(f"Lean did not say its version.\n{failure}") from failure
-        finally:
-            await self._pool.release(process)
-
     def learn(self, record: Record) -> None:
         """Let the generator learn from an accepted proof."""
         self._teach([lesson_of(record)])
 
-    def _teach(self, lessons: Sequence[Lesson]) -> bool:
-        """Say whether there was anything to learn."""
-        taught = [lesson for lesson in lessons if lesson.steps]
-        if not taught:
-            return False
-        if not isinstance(self._learner, Learner):
-            raise InputError(f"the generator {self._learner.name!r} does not learn from proofs")
-        for lesson in taught:
+    def _teach(self, lessons: Sequence[Lesson]) -> None:
+        for lesson in lessons:
+            if not lesson.steps:
+                continue
+            if not isinstance(self._learner, Learner):
+                raise InputError(f"the generator {self._learner.name!r} does not learn from proofs")
             self._learner.learn(lesson.steps, lesson.position)
-        return True
 
     async def attempt(self, problem: Problem, seed: int) -> Attempted:
         """Look for a proof; a failure of the infrastructure is retried, and then what is recorded.

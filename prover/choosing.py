@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,13 +13,20 @@ from prover.decoder.options import FAILURES, LIBRARY, SHIPPED, STEPS, DecoderOpt
 from prover.errors import InputError
 from prover.generators.base import TacticGenerator
 from prover.generators.portfolio import Portfolio
+from prover.generators.staged import Staged
 from prover.lean.pool import LeanPool
-from prover.premises import PremiseCorpus, Report, library_corpus
+from prover.premises import (
+    PremiseCorpus,
+    Report,
+    lean_version,
+    library_corpus,
+    library_corpus_beside,
+)
 
 if TYPE_CHECKING:
     from prover.generators.experience import Experience
 
-#: What there is; ``a+b`` is a mixture of ``a`` and ``b``.
+#: What there is; ``a+b`` is a mixture of ``a`` and ``b``, and with ``a,b`` the second joins after a while.
 PARTS = ("portfolio", "knn", "decoder")
 #: What a part counts in a mixture, before the weights are normalised (docs/log.md says how it was found).
 WEIGHTS = {"portfolio": 1.0, "knn": 1.0, "decoder": 1.0}
@@ -31,16 +40,27 @@ def check_generator(name: str) -> None:
     Raises:
         InputError: there is none.
     """
-    parts = name.split("+")
+    parts = parts_of(name)
     if not set(parts) <= set(PARTS) or len(set(parts)) < len(parts):
         raise InputError(
-            f"there is no generator {name!r}: choose {', '.join(PARTS)}, or several with + between them"
+            f"there is no generator {name!r}: choose {', '.join(PARTS)}, or several: a+b mixes them, and "
+            "with a,b the second joins when the first has had its share of the budget"
         )
+
+
+def stages_in(name: str) -> list[list[str]]:
+    """Return the parts that join at each stage of a generator."""
+    return [stage.split("+") for stage in name.split(",")]
+
+
+def parts_of(name: str) -> list[str]:
+    """Return the parts of a generator, in the order in which they join."""
+    return [part for stage in stages_in(name) for part in stage]
 
 
 def has_decoder(name: str) -> bool:
     """Say whether a generator is a decoder, or has one in it."""
-    return "decoder" in name.split("+")
+    return "decoder" in parts_of(name)
 
 
 def learns(name: str, decoder: DecoderOptions = SHIPPED) -> bool:
@@ -49,7 +69,7 @@ def learns(name: str, decoder: DecoderOptions = SHIPPED) -> bool:
     Raises:
         InputError: the decoder is to remember what it cannot.
     """
-    return "knn" in name.split("+") or STEPS in _memories(name, decoder)
+    return "knn" in parts_of(name) or STEPS in _memories(name, decoder)
 
 
 def _memories(name: str, decoder: DecoderOptions) -> tuple[str, ...]:
@@ -63,7 +83,7 @@ def needs_corpus(name: str, decoder: DecoderOptions = SHIPPED) -> bool:
     Raises:
         InputError: the decoder's model cannot be found, or can't be asked so, or remember what it should.
     """
-    if "knn" in name.split("+"):
+    if "knn" in parts_of(name):
         return True
     if not has_decoder(name):
         return False
@@ -91,7 +111,8 @@ async def generator_by_name(
 ) -> AsyncIterator[TacticGenerator]:
     """Make a generator, and at the end give back what it holds.
 
-    For one that knows the library, the library is read first (once).
+    One of several stages makes a part when its turn comes. For a part that knows the library, the library is
+    read first (once).
 
     Args:
         remember: a folder, where the decoder finds what it has tried in earlier runs, and keeps what it will
@@ -105,16 +126,53 @@ async def generator_by_name(
     """
     check_generator(name)
     check_remember(name, decoder, remember)
-    corpus = await library_corpus(pool, report) if needs_corpus(name, decoder) else None
+    stages = stages_in(name)
     async with AsyncExitStack() as holding:
-        parts: dict[str, TacticGenerator] = {}
-        for part in name.split("+"):
-            if part == "decoder":
-                opening = _opened_decoder(decoder, corpus, report, remember)
-                parts[part] = await holding.enter_async_context(opening)
-            else:
-                parts[part] = make_baseline(part, corpus)
-        yield mixture_of(parts)
+        if len(stages) == 1:
+            corpus = await library_corpus(pool, report) if needs_corpus(name, decoder) else None
+            parts = _Parts(holding, decoder, report, remember, _at_hand(corpus))
+            yield mixture_of({part: await parts.make(part) for part in stages[0]})
+            return
+        lean = await lean_version(pool) if needs_corpus(name, decoder) else ""
+        parts = _Parts(
+            holding, decoder, report, remember, lambda: library_corpus_beside(pool.command, lean, report)
+        )
+        yield Staged({part: partial(parts.make, part) for part in parts_of(name)}, stages, mixture_of)
+
+
+def _at_hand(corpus: PremiseCorpus | None) -> Callable[[], Awaitable[PremiseCorpus]]:
+    async def read() -> PremiseCorpus:
+        assert corpus is not None, "asked only for what needs it"
+        return corpus
+
+    return read
+
+
+class _Parts:
+    """Makes the parts of a generator one by one, out of one corpus that is read when the first needs it."""
+
+    def __init__(
+        self,
+        holding: AsyncExitStack,
+        decoder: DecoderOptions,
+        report: Report,
+        remember: Path | None,
+        read: Callable[[], Awaitable[PremiseCorpus]],
+    ) -> None:
+        self._holding = holding
+        self._decoder = decoder
+        self._report = report
+        self._remember = remember
+        self._read = read
+        self._corpus: PremiseCorpus | None = None
+
+    async def make(self, part: str) -> TacticGenerator:
+        if self._corpus is None and needs_corpus(part, self._decoder):
+            self._corpus = await self._read()
+        if part != "decoder":
+            return await asyncio.to_thread(make_baseline, part, self._corpus)
+        opening = _opened_decoder(self._decoder, self._corpus, self._report, self._remember)
+        return await self._holding.enter_async_context(opening)
 
 
 def check_remember(name: str, decoder: DecoderOptions, remember: Path | None) -> None:

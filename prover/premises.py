@@ -6,6 +6,7 @@ matter of the modules it imports (LeanDojo, Yang et al. 2023, section 4, "access
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import os
@@ -30,6 +31,7 @@ from prover.lean.messages import (
 )
 from prover.lean.pool import LeanPool
 from prover.lean.process import LeanProcess, ProcessFailure
+from prover.lean.toolchain import LeanCommand
 from prover.settings import settings
 
 FORMAT = "premise-corpus 1"
@@ -131,6 +133,35 @@ def corpus_path(lean: str) -> Path:
     return settings().cache / "premises" / f"{version}-{'-'.join(LIBRARY)}.jsonl.gz"
 
 
+async def lean_version(pool: LeanPool) -> str:
+    """Return the version that a pool's Lean says it is.
+
+    Raises:
+        LeanUnavailable: Lean cannot be started, or fails.
+    """
+    process = await pool.acquire()
+    try:
+        return str((await process.ask(InfoRequest(), _SECONDS)).body["lean"])
+    except ProcessFailure as failure:
+        raise LeanUnavailable(f"Lean did not say its version.\n{failure}") from failure
+    finally:
+        await pool.release(process)
+
+
+async def library_corpus_beside(command: LeanCommand, lean: str, report: Report) -> PremiseCorpus:
+    """As :func:`library_corpus`, while every process of the pool is in use; a Lean is started if it must be.
+
+    Raises:
+        LeanUnavailable: Lean cannot be started, or fails while it lists them.
+        InputError: the cached file is damaged.
+    """
+    path = corpus_path(lean)
+    if path.exists():
+        return await asyncio.to_thread(PremiseCorpus.load, path)
+    async with LeanPool(command, 1, spares=0) as pool:
+        return await library_corpus(pool, report)
+
+
 async def library_corpus(pool: LeanPool, report: Report) -> PremiseCorpus:
     """Return the premises of the library of a pool's Lean, read once and then from the cache.
 
@@ -138,10 +169,9 @@ async def library_corpus(pool: LeanPool, report: Report) -> PremiseCorpus:
         LeanUnavailable: Lean cannot be started, or fails while it lists them.
         InputError: the cached file is damaged.
     """
+    path = corpus_path(lean := await lean_version(pool))
     process = await pool.acquire()
     try:
-        lean = str((await process.ask(InfoRequest(), _SECONDS)).body["lean"])
-        path = corpus_path(lean)
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             (await read_corpus(process, lean, LIBRARY, report)).save(path)

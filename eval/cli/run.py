@@ -61,7 +61,11 @@ class Seeds(click.ParamType[tuple[int, ...]]):
     help="Only N theorems drawn at random, always the same; a larger sample holds a smaller one.",
 )
 @click.option(
-    "--generator", default="portfolio", show_default=True, metavar="NAME", help="What proposes the tactics."
+    "--generator",
+    default="portfolio",
+    show_default=True,
+    metavar="NAME",
+    help="What proposes the tactics: portfolio, knn, decoder; a+b mixes, with a,b the second joins later.",
 )
 @click.option(
     "--experience",

@@ -62,7 +62,11 @@ from prover.cli.lean_options import sandbox_option
     "--seed", type=int, default=0, show_default=True, metavar="N", help="For what is left to chance."
 )
 @click.option(
-    "--generator", default="portfolio", show_default=True, metavar="NAME", help="What proposes the tactics."
+    "--generator",
+    default="portfolio",
+    show_default=True,
+    metavar="NAME",
+    help="What proposes the tactics: portfolio, knn, decoder; a+b mixes, with a,b the second joins later.",
 )
 @click.option(
     "--lean",

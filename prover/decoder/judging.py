@@ -87,7 +87,11 @@ class Judged:
             self._generator.observe(query, tried)
 
     async def generate(self, queries: Sequence[Query]) -> list[list[Candidate]]:
-        answers = await self._generator.generate(queries)
+        proposed = await self._generator.generate(queries)
+        answers = [
+            [c for c in answer if c.tactic not in query.tried]
+            for query, answer in zip(queries, proposed, strict=True)
+        ]
         likely = [[c.tactic for c in answer[:JUDGED]] for answer in answers]
         verdicts = await self._judge.judge(queries, likely)
         return [judged(*pair, self._weight) for pair in zip(answers, verdicts, strict=True)]

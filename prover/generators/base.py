@@ -35,6 +35,8 @@ class Query:
     #: The search's seed; a generator that samples mixes it with the state.
     seed: int = 0
     scope: Scope = ANY_SCOPE
+    #: Tactics that were run at the state already: to propose them again is no use.
+    tried: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,33 @@ class Observer(Protocol):
         Tactics that took Lean with them, and those that were refused before it saw them, are not among them.
         """
         ...
+
+
+@runtime_checkable
+class Scheduled(Protocol):
+    """A generator of several stages: the quick ones have their time before the slow ones are asked.
+
+    Each stage proposes what the one before it does, and more. Asked as a whole, it answers as the last one.
+    """
+
+    @property
+    def stages(self) -> int:
+        """How many there are, at least 1."""
+        ...
+
+    async def stage(self, number: int) -> TacticGenerator:
+        """Return a stage, from 0; the first time, it may have to be made, which can take long."""
+        ...
+
+
+def stages_of(generator: TacticGenerator) -> int:
+    """Return how many stages a generator has."""
+    return generator.stages if isinstance(generator, Scheduled) else 1
+
+
+async def stage_of(generator: TacticGenerator, number: int) -> TacticGenerator:
+    """Return a stage of a generator, from 0; of one without stages, itself."""
+    return await generator.stage(number) if isinstance(generator, Scheduled) else generator
 
 
 def batch_size(generator: TacticGenerator) -> int:

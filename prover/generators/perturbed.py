@@ -11,7 +11,16 @@ import random
 from collections.abc import Sequence
 from dataclasses import replace
 
-from prover.generators.base import Candidate, Observer, Query, TacticGenerator, Tried, batch_size
+from prover.generators.base import (
+    Candidate,
+    Observer,
+    Query,
+    TacticGenerator,
+    Tried,
+    batch_size,
+    stage_of,
+    stages_of,
+)
 
 
 class Perturbed:
@@ -21,6 +30,14 @@ class Perturbed:
         self._generator = generator
         self.name = generator.name
         self.batch = batch_size(generator)
+
+    @property
+    def stages(self) -> int:
+        return stages_of(self._generator)
+
+    async def stage(self, number: int) -> TacticGenerator:
+        """That stage, perturbed; of a generator without stages, itself."""
+        return Perturbed(await stage_of(self._generator, number))
 
     def observe(self, query: Query, tried: Sequence[Tried]) -> None:
         if isinstance(self._generator, Observer):

@@ -7,6 +7,12 @@ divided by ``depth ** length_exponent``: 0 prefers short proofs, 1 is the mean l
 A state is expanded a chunk of tactics at a time (Yoshizumi, Miura & Ishida 2000, "A* with Partial Expansion
 for Large Branching Factor Problems"): then it goes back to the frontier with the priority that a child by its
 next tactic would have, so that unlikely tactics wait until likely states had their turn.
+
+A generator of several stages (:class:`~prover.generators.base.Scheduled`) is asked stage by stage: each of n
+may spend the next n-th of the budget. When its share is spent, or it has no more to say, the next one joins
+and every state is open again for what it adds, while all that was tried stays in the tree. So a slow
+generator takes no time from what the quick ones find soon, as with the strategy schedules of first-order
+provers (Wolf & Letz 1998, "Strategy Parallelism in Automated Theorem Proving").
 """
 
 from __future__ import annotations
@@ -38,6 +44,8 @@ from prover.generators.base import (
     Tried,
     admissible,
     batch_size,
+    stage_of,
+    stages_of,
 )
 from prover.search.tree import Kind, Node, SearchTree
 
@@ -54,6 +62,13 @@ class Budget:
     expansions: int = 100
     tactics: int = 100_000
     seconds: float = 60.0
+
+
+    def share(self, part: float) -> Budget:
+        """Return this part of it; counts are rounded up."""
+        return Budget(
+            math.ceil(part * self.expansions), math.ceil(part * self.tactics), part * self.seconds
+        )
 
 
 class SearchStatus(StrEnum):
@@ -142,7 +157,7 @@ async def best_first_search(
     )
     try:
         async with asyncio.timeout(budget.seconds + GRACE_SECONDS) as limit:
-            await search.run()
+            await search.run(limit)
     except TimeoutError:
         if not limit.expired():
             raise
@@ -168,9 +183,12 @@ class _Search:
         find_all: bool,
     ) -> None:
         self.environment = environment
-        self.generator = generator
+        self.schedule = generator
+        self.generator = generator  # the stage that is asked
+        self.stage = -1
         self.observer = generator if isinstance(generator, Observer) else None
         self.budget = budget
+        self.share = budget  # what may be spent up to the end of this stage
         self.statement = statement
         self.seed = seed
         self.scope = scope
@@ -179,14 +197,14 @@ class _Search:
 
         root = environment.root
         goals = _goals(root)
-        self.batch = batch_size(generator)
         self.answers: dict[int, list[Candidate]] = {}  # of states that were asked about ahead of their turn
         self.waiting: dict[int, list[Candidate]] = {}  # of states under expansion: what was not run yet
+        self.visited = 0
         self.refused_an_expansion = False  # for want of budget
         self.tree = SearchTree(goals, statement=statement, length_exponent=length_exponent)
         self.states: dict[int, TacticState] = {0: root}
         self.frontier: list[tuple[float, int]] = [(0.0, 0)]  # a heap: the best score, then the oldest
-        self.expansions: set[asyncio.Task[None]] = set()
+        self.expansions: dict[asyncio.Task[None], Node] = {}
         self.status: SearchStatus | None = None
         self.proofs: list[tuple[str, ...]] = []
         self.proved_after = 0
@@ -194,22 +212,60 @@ class _Search:
         self.reserved = 0  # tactics of the budget that are spent or in flight
         self.start = time.monotonic()
 
-    async def run(self) -> None:
-        """Expand the best states until something ends the search."""
+    async def run(self, limit: asyncio.Timeout) -> None:
+        """Expand the best states until something ends the search.
+
+        Args:
+            limit: ends a search that hangs; it waits while a stage is made.
+        """
+        await self.next_stage(limit)
         while not self.over():
+            if self.stage_is_over():
+                await self.next_stage(limit)
             nodes = self.take_best()
             await self.begin([node for node in nodes if node.id not in self.waiting])
             for node in nodes:
-                self.expansions.add(asyncio.create_task(self.expand(node)))
+                self.expansions[asyncio.create_task(self.expand(node))] = node
             if not self.expansions:
-                self.end(self.why_idle())
-                return
+                if self.is_last_stage():
+                    self.end(self.why_idle())
+                    return
+                await self.next_stage(limit)
+                continue
             done, _ = await asyncio.wait(self.expansions, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
+                del self.expansions[task]
                 task.result()
-                self.expansions.discard(task)
         if self.expansions:
             await asyncio.wait(self.expansions, timeout=GRACE_SECONDS)
+
+    def is_last_stage(self) -> bool:
+        return self.stage + 1 >= stages_of(self.schedule)
+
+    def stage_is_over(self) -> bool:
+        """Whether its share of time or tactics is spent; of expansions, it has what it began to its end."""
+        spent = self.seconds() >= self.share.seconds or self.reserved >= self.share.tactics
+        return spent and not self.is_last_stage()
+
+    async def next_stage(self, limit: asyncio.Timeout) -> None:
+        """Let the next generator join: every state that is alive is open again, for what it adds.
+
+        The clock stands still while the generator is made, which is done once for many searches.
+        """
+        spent = self.seconds()
+        limit.reschedule(None)
+        self.stage += 1
+        self.generator = await stage_of(self.schedule, self.stage)
+        self.start = time.monotonic() - spent
+        limit.reschedule(asyncio.get_running_loop().time() + self.budget.seconds - spent + GRACE_SECONDS)
+        self.batch = batch_size(self.generator)
+        self.share = self.budget.share((self.stage + 1) / stages_of(self.schedule))
+        self.refused_an_expansion = False
+        self.answers.clear()
+        self.waiting.clear()
+        busy = {node.id for node in self.expansions.values()}  # they come back by themselves
+        self.frontier = [(-self.tree.nodes[id].score, id) for id in self.states if id not in busy]
+        heapq.heapify(self.frontier)
 
     def over(self) -> bool:
         if self.seconds() >= self.budget.seconds:
@@ -230,19 +286,23 @@ class _Search:
         nodes: list[Node] = []
         while self.frontier and len(nodes) < idle:
             node = self.tree.nodes[heapq.heappop(self.frontier)[1]]
-            if node.visit is None and self.counts.expansions >= self.budget.expansions:
+            is_new = node.id not in self.waiting
+            if is_new and self.counts.expansions >= self.share.expansions:
                 self.refused_an_expansion = True
                 continue
-            if node.visit is None:
-                node.visit = self.counts.expansions
+            if is_new:
                 self.count(expansions=1)
+            if node.visit is None:
+                node.visit = self.visited
+                self.visited += 1
             nodes.append(node)
         return nodes
 
     async def begin(self, nodes: Sequence[Node]) -> None:
-        """Begin to expand states: get their tactics, and put aside those that may not be run."""
+        """Begin to expand states: get tactics not tried there yet, and put aside what may not be run."""
         for node, candidates in zip(nodes, await self.ask(nodes), strict=True):
-            accepted, refused = admissible(candidates)
+            tried = self.query(node).tried  # in an earlier stage
+            accepted, refused = admissible([it for it in candidates if it.tactic not in tried])
             self.waiting[node.id] = accepted
             for refusal in refused:
                 self.refuse(node, refusal.candidate, refusal.reason)
@@ -266,27 +326,30 @@ class _Search:
 
     def likely_next(self, count: int) -> list[Node]:
         """The best open states that the generator was not asked about."""
-        left = self.budget.expansions - self.counts.expansions
+        left = self.share.expansions - self.counts.expansions
         known = self.answers.keys() | self.waiting.keys()
         unknown = (entry for entry in self.frontier if entry[1] not in known)
         return [self.tree.nodes[place] for _, place in heapq.nsmallest(min(count, left), unknown)]
 
     def query(self, node: Node) -> Query:
         history = tuple(Step(goals, tactic) for goals, tactic in self.tree.path(node))
-        return Query(self.states[node.id], history, self.statement, self.seed, self.scope)
+        tried = frozenset(edge.tactic for edge in node.edges)
+        return Query(self.states[node.id], history, self.statement, self.seed, self.scope, tried)
 
     async def expand(self, node: Node) -> None:
         """Run the next few tactics; put the state back if there are more, else let it go."""
-        candidates = self.waiting[node.id]
+        stage, candidates = self.stage, self.waiting[node.id]
         chunk = self.reserve(candidates)
         if chunk:
             done = await self.run_chunk(node, chunk)
             self.reserved -= len(chunk) - done
             del candidates[:done]
-        if candidates:
+        if stage != self.stage:
+            heapq.heappush(self.frontier, (-node.score, node.id))
+        elif candidates:
             priority = self.tree.score(node, candidates[0].logprob)
             heapq.heappush(self.frontier, (-priority, node.id))
-        else:
+        elif self.is_last_stage():
             node.expanded = True
             await self.drop_states([node.id])
 
