@@ -28,7 +28,14 @@ from prover.lean.toolchain import LeanCommand
 from prover.lean_environment import LeanDojo, LeanFile, open_request
 from prover.premises import Report, lean_version
 from prover.proof_script import Script, write_down
-from prover.search.best_first import Budget, Counts, SearchResult, SearchStatus, best_first_search
+from prover.search.best_first import (
+    LENGTH_EXPONENT,
+    Budget,
+    Counts,
+    SearchResult,
+    SearchStatus,
+    best_first_search,
+)
 
 #: An attempt that ended by an infrastructure failure is made so often before the failure is its outcome.
 TRIES = 3
@@ -72,6 +79,7 @@ class Bench:
         report: Report = lambda text, done, total: None,
         decoder: DecoderOptions = SHIPPED,
         proofs: int = 1,
+        length_exponent: float = LENGTH_EXPONENT,
     ) -> None:
         """Make a bench; nothing starts before ``async with``.
 
@@ -83,6 +91,7 @@ class Bench:
             report: told what takes long before the first attempt.
             decoder: which model proposes tactics, where the generator has a decoder in it.
             proofs: of a theorem, at most; with more than one, a search goes on after its first.
+            length_exponent: of the search.
         """
         self._pool = LeanPool(command, workers + 1, spares)  # one of them checks
         self._checker = Checker(self._pool)
@@ -92,6 +101,7 @@ class Bench:
         self._report = report
         self._decoder = decoder
         self._proofs = proofs
+        self._length_exponent = length_exponent
         self.workers = workers
         self.lean = command.description
 
@@ -174,14 +184,16 @@ class Bench:
                 self._budget,
                 statement=problem.statement,
                 seed=blank.seed,
+                length_exponent=self._length_exponent,
                 scope=scope,
                 find_all=self._proofs > 1,
             )
             record = _searched(blank, result, file.crashes)
             others: list[tuple[Step, ...]] = []
+            name = file.sorries[0].declaration
             async with clock.checking():
                 for proof in result.proofs[: self._proofs]:
-                    judged = await self._judged(record, problem, await write_down(dojo, proof))
+                    judged = await self._judged(record, problem, await write_down(dojo, proof, name))
                     if record.status is Status.PROVED:
                         others += [judged.steps] if judged.status is Status.PROVED else []
                     else:

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from typing import Any
 
+from prover.search.best_first import LENGTH_EXPONENT
+
 VERSION = 1
 
 
@@ -148,6 +150,8 @@ class Plan:
     lean: str
     #: The decoder's model and settings, for people; "" without one. Absent in the first plans.
     decoder: str = ""
+    #: Of the search; absent in the first plans.
+    length_exponent: float = LENGTH_EXPONENT
     version: int = VERSION
 
     def to_json(self) -> dict[str, Any]:
@@ -161,6 +165,6 @@ class Plan:
             ValueError: it is not one, or of another version.
         """
         names = {field.name for field in fields(cls)}
-        if body.get("version") != VERSION or set(body) | {"decoder"} != names:
+        if body.get("version") != VERSION or set(body) | {"decoder", "length_exponent"} != names:
             raise ValueError(f"not the plan of a run of version {VERSION}")
         return cls(**{**body, "seeds": tuple(body["seeds"])})

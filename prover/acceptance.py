@@ -109,11 +109,12 @@ def _faults(
 
 
 def _proof_at(byte: int, places: dict[int, Replacement], file: TheoremFile) -> int | None:
-    """The last proof that begins at or before a place of the spliced file."""
+    """The proof in which a place of the spliced file is; None where it is in what the author wrote."""
     size = len(file.text.encode())
-    found = None
-    for start in sorted(places):
-        earlier = file.with_proofs(place for other, place in places.items() if other < start)
-        if start + len(earlier.text.encode()) - size <= byte:
-            found = start
-    return found
+    for start, place in places.items():
+        earlier = [other for other in places.values() if other.start_byte < start]
+        begin = start + len(file.with_proofs(earlier).text.encode()) - size
+        end = place.end_byte + len(file.with_proofs([*earlier, place]).text.encode()) - size
+        if begin <= byte <= end:
+            return start
+    return None

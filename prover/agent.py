@@ -232,10 +232,11 @@ async def _attempt(story: _Story, sorry: Sorry) -> Attempt:
             budget,
             statement=story.theorems.statement_before(sorry.start.byte) or sorry.goal.pretty,
             seed=story.options.seed,
+            length_exponent=story.options.length_exponent,
             scope=scope,
             on_event=lambda progress: story.on_event(_progress(story, name, progress)),
         )
-        found = await write_down(story.dojo, result.proof) if result.proof else None
+        found = await write_down(story.dojo, result.proof, sorry.declaration) if result.proof else None
         if found is not None and isinstance(story.generator, Learner):
             # A hint as the proof itself is until the end: the tactics did work.
             story.generator.learn([Step(step.before, step.tactic) for step in found.steps], None)

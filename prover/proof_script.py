@@ -6,11 +6,13 @@ before and after each step, and from these :func:`arrange` finds the steps that 
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from prover.environment import Environment, ProofFinished, TacticResult, TacticState
+from prover.generators.base import NAME_PART
 
 Goals = tuple[str, ...]
 
@@ -43,22 +45,45 @@ class Script:
 
     #: As a person would write it, with bullets.
     lines: tuple[str, ...]
-    #: As the search ran it: what to fall back on.
+    #: As the search ran it, names out of reach of the theorem's own: what to fall back on.
     flat: tuple[str, ...]
     #: Its steps; () where it does not replay.
     steps: tuple[Step, ...]
 
 
-async def write_down(environment: Environment, proof: Sequence[str]) -> Script:
+async def write_down(environment: Environment, proof: Sequence[str], declaration: str = "") -> Script:
     """Shorten a proof that a search found, and lay it out.
+
+    Args:
+        declaration: the full name of the theorem.
 
     Raises:
         LeanUnavailable: Lean cannot be started any more.
     """
     short = await shorten(environment, proof)
     steps = await replay(environment, short) or ()
-    flat = tuple(format_flat(short))
+    flat = tuple(format_flat([from_the_root(tactic, declaration) for tactic in short]))
     return Script(tuple(format_proof(steps)) if steps else flat, flat, steps)
+
+
+_NAME = re.compile(rf"(?<![\w.'!?«»]){NAME_PART}(?:\.{NAME_PART})*")
+
+
+def from_the_root(tactic: str, declaration: str) -> str:
+    """Say ``_root_.`` before each name that could be the theorem's own.
+
+    While a search runs, its theorem is not there, and ``foo`` is another; in ``theorem ns.foo`` it would be
+    the theorem itself, and the proof go round in a circle.
+    """
+    parts = declaration.split(".")
+    own = {".".join(parts[i:]) for i in range(len(parts)) if declaration}
+
+    def rooted(found: re.Match[str]) -> str:
+        name = found.group()
+        mine = any(name == one or name.startswith(f"{one}.") for one in own)
+        return f"_root_.{name}" if mine else name
+
+    return _NAME.sub(rooted, tactic)
 
 
 # --- replay and shorten ---------------------------------------------------------------------------

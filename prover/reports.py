@@ -14,6 +14,7 @@ from typing import Any
 from prover.decoder.options import SHIPPED, DecoderOptions
 from prover.errors import ProverError
 from prover.lean.messages import Message, Verdict
+from prover.search.best_first import LENGTH_EXPONENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,8 @@ class Options:
     remember: Path | None = None
     #: Whether a toolchain's Lean runs in a sandbox, where there is one.
     sandbox: bool = True
+    #: See :mod:`prover.search.best_first`.
+    length_exponent: float = LENGTH_EXPONENT
 
 
 class TheoremStatus(StrEnum):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from prover import agent
+from prover.generators.base import Candidate, Query
 from prover.generators.portfolio import Portfolio
 from prover.lean.pool import LeanPool
 from prover.lean_environment import LeanDojo
@@ -61,3 +63,50 @@ async def test_two_hundred_theorems(lean_pool: LeanPool, monkeypatch: pytest.Mon
     assert report.output is not None and "sorry" not in report.output
     assert live == [MANY] * MANY
     assert max(memory) - memory[0] < GIB // 2
+
+
+class Scripted:
+    """Proposes the same tactics everywhere."""
+
+    name = "scripted"
+
+    def __init__(self, *tactics: str) -> None:
+        self.tactics = tactics
+
+    async def generate(self, queries: Sequence[Query]) -> list[list[Candidate]]:
+        return [[Candidate(tactic, -1.0) for tactic in self.tactics] for _ in queries]
+
+
+NAMESAKE = """\
+namespace Logic
+
+theorem before (p : Prop) (h : p) : p := by
+  sorry
+
+theorem not_exists_of_forall_not {α : Type} (P : α → Prop) (h : ∀ x, ¬P x) : ¬∃ x, P x := by
+  sorry
+
+end Logic
+"""
+
+
+async def test_a_library_lemma_of_the_theorems_own_name_is_said_so(lean_pool: LeanPool) -> None:
+    """Without ``_root_.`` the proof would be of itself, and the error, on its first line, nobody else's."""
+    file = TheoremFile(Path("namesake.lean"), NAMESAKE)
+    generator = Scripted("exact h", "exact not_exists_of_forall_not h")
+    report = await agent.prove_file(file, lean_pool, generator, OPTIONS, lambda _: None)
+    assert {t.name: t.status for t in report.theorems} == {
+        "Logic.before": TheoremStatus.PROVED,
+        "Logic.not_exists_of_forall_not": TheoremStatus.PROVED,
+    }
+    assert report.theorems[1].proof == ("exact _root_.not_exists_of_forall_not h",)
+
+
+async def test_a_proof_that_is_refused_takes_no_neighbour_with_it(
+    lean_pool: LeanPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("prover.proof_script.from_the_root", lambda tactic, declaration: tactic)
+    file = TheoremFile(Path("namesake.lean"), NAMESAKE)
+    generator = Scripted("exact h", "exact not_exists_of_forall_not h")
+    report = await agent.prove_file(file, lean_pool, generator, OPTIONS, lambda _: None)
+    assert [t.status for t in report.theorems] == [TheoremStatus.PROVED, TheoremStatus.REJECTED]

@@ -9,7 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prover.proof_script import Bullets, Step, arrange, format_flat, format_proof, replay, shorten
+from prover.proof_script import (
+    Bullets,
+    Step,
+    arrange,
+    format_flat,
+    format_proof,
+    from_the_root,
+    replay,
+    shorten,
+)
 from tests.search.fake_environment import CRASH, FakeEnvironment
 
 # --- replay and shorten ---------------------------------------------------------------------------
@@ -72,6 +81,24 @@ async def test_attempts_are_bounded() -> None:
     environment = FakeEnvironment(script)
     assert len(await shorten(environment, proof, attempts=10)) == 42
     assert len(await shorten(environment, proof)) == 1
+
+
+# --- names ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("tactic", "written"),
+    [
+        ("exact foo h", "exact _root_.foo h"),
+        ("simp [← b.foo, foo.mp, bar]", "simp [← _root_.b.foo, _root_.foo.mp, bar]"),
+        ("exact foo' (x.foo) foo_bar c.b.foo", "exact foo' (x.foo) foo_bar c.b.foo"),
+        ("exact _root_.foo", "exact _root_.foo"),
+        ("exact «foo»", "exact «foo»"),
+    ],
+)
+def test_names_that_could_be_the_theorems_own_are_said_from_the_root(tactic: str, written: str) -> None:
+    assert from_the_root(tactic, "a.b.foo") == written
+    assert from_the_root(tactic, "") == tactic
 
 
 # --- arrange and format ---------------------------------------------------------------------------

@@ -29,6 +29,7 @@ class Arguments:
     expansions: int
     tactics: int
     seconds: float
+    length_exponent: float
     #: None: 1; over Ray as many as the cluster has room for.
     workers: int | None
     ray: str | None

@@ -109,6 +109,7 @@ def plan_of(
         expansions=given.expansions,
         tactics=given.tactics,
         seconds=given.seconds,
+        length_exponent=given.length_exponent,
         problems=len(problems),
         problems_hash=problems_hash(problems),
         model_hash=bench.model_hash,
@@ -136,6 +137,7 @@ class BenchRecipe:
     lessons: tuple[Lesson, ...]
     decoder: DecoderOptions
     sandbox: bool
+    length_exponent: float
 
     def __call__(self) -> Bench:
         command = lean_of(self.mathlib, sandbox=self.sandbox)
@@ -147,6 +149,7 @@ class BenchRecipe:
             spares=0,
             lessons=self.lessons,
             decoder=self.decoder,
+            length_exponent=self.length_exponent,
         )
 
 
@@ -159,7 +162,15 @@ def _bench(given: Arguments, progress: Progress) -> AbstractAsyncContextManager[
     budget = Budget(given.expansions, given.tactics, given.seconds)
     lessons = lessons_of(given.experience, given.benchmark)
     if given.ray:
-        recipe = BenchRecipe(given.mathlib, given.generator, budget, lessons, given.decoder, given.sandbox)
+        recipe = BenchRecipe(
+            given.mathlib,
+            given.generator,
+            budget,
+            lessons,
+            given.decoder,
+            given.sandbox,
+            given.length_exponent,
+        )
         return RayBench(recipe, given.workers)
     command = lean_of(given.mathlib, progress.on_stage, given.sandbox)
     tell_warnings([command])
@@ -172,4 +183,5 @@ def _bench(given: Arguments, progress: Progress) -> AbstractAsyncContextManager[
         lessons=lessons,
         report=progress.on_stage,
         decoder=given.decoder,
+        length_exponent=given.length_exponent,
     )

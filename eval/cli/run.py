@@ -18,6 +18,7 @@ from eval.benchmarks import NAMES
 from eval.cli.arguments import Arguments
 from prover.cli.decoder_options import decoder_options
 from prover.cli.lean_options import sandbox_option
+from prover.search.best_first import LENGTH_EXPONENT
 
 
 class Seeds(click.ParamType[tuple[int, ...]]):
@@ -102,6 +103,14 @@ class Seeds(click.ParamType[tuple[int, ...]]):
     show_default=True,
     metavar="S",
     help="Seconds of an attempt's search.",
+)
+@click.option(
+    "--length-exponent",
+    type=click.FloatRange(min=0),
+    default=LENGTH_EXPONENT,
+    show_default=True,
+    metavar="A",
+    help="A state counts its log-probability divided by its depth to this power.",
 )
 @click.option(
     "--workers",

@@ -24,6 +24,7 @@ class Arguments:
     workers: int | None
     seed: int
     generator: str
+    length_exponent: float
     lean: str | None
     sandbox: bool
     in_place: bool

@@ -104,6 +104,7 @@ def _options(given: Arguments) -> Options:
         workers=given.workers or _default_workers(),
         seed=given.seed,
         generator=given.generator,
+        length_exponent=given.length_exponent,
         lean=given.lean,
         theorems=given.theorems,
         decoder=given.decoder,

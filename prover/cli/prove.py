@@ -19,6 +19,7 @@ from prover import __version__
 from prover.cli.arguments import Arguments
 from prover.cli.decoder_options import decoder_options
 from prover.cli.lean_options import sandbox_option
+from prover.search.best_first import LENGTH_EXPONENT
 
 
 @click.command(
@@ -67,6 +68,14 @@ from prover.cli.lean_options import sandbox_option
     show_default=True,
     metavar="NAME",
     help="What proposes the tactics: portfolio, knn, decoder; a+b mixes, with a,b the second joins later.",
+)
+@click.option(
+    "--length-exponent",
+    type=click.FloatRange(min=0),
+    default=LENGTH_EXPONENT,
+    show_default=True,
+    metavar="A",
+    help="A state counts its log-probability divided by its depth to this power.",
 )
 @click.option(
     "--lean",

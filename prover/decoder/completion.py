@@ -38,6 +38,8 @@ class Sampling:
     max_tokens: int = 96
     #: Texts that end a continuation and are not part of it (for models without an end token of their own).
     stop: tuple[str, ...] = ()
+    #: A tactic counts the mean log-probability of its tokens, not their sum, as BFS-Prover-V2 scores them.
+    per_token: bool = False
 
 
 @dataclass(frozen=True, slots=True)

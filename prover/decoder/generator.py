@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 
 from prover.decoder.completion import Backend, Completion, JudgingBackend, Sampling
 from prover.decoder.recall import Asker, MemorySource
@@ -55,7 +56,7 @@ class Decoder:
     async def generate(self, queries: Sequence[Query]) -> list[list[Candidate]]:
         prompts = [self._writer.prompt(query) for query in queries]
         answers = await self._asker.complete(queries, prompts, self._sampling)
-        return [candidates(answer, self._writer) for answer in answers]
+        return [candidates(answer, self._writer, self._sampling.per_token) for answer in answers]
 
     async def judge(
         self, queries: Sequence[Query], tactics: Sequence[Sequence[str]]
@@ -69,16 +70,21 @@ class Decoder:
         return [[said.get(t) for t in own] for own, said in zip(tactics, verdicts, strict=True)]
 
 
-def candidates(completions: Sequence[Completion], writer: Writer) -> list[Candidate]:
+def candidates(
+    completions: Sequence[Completion], writer: Writer, per_token: bool = False
+) -> list[Candidate]:
     """The tactics of the answers that came to an end, each once, the most probable first.
 
     Equal texts are the same sample drawn again, and count once. Different texts that come to the same tactic
-    are different ways to say it: their probabilities add up.
+    are different ways to say it: their probabilities add up. Means a token do not: the best of them counts.
     """
+    if per_token:
+        completions = [replace(c, logprob=c.logprob / max(1, c.tokens)) for c in completions]
     texts = {c.text: c.logprob for c in sorted(completions, key=lambda c: c.logprob) if c.finished}
     said: dict[str, list[float]] = {}
     for text, logprob in texts.items():
         if tactic := writer.tactic(text):
             said.setdefault(tactic, []).append(logprob)
-    found = [Candidate(tactic, min(0.0, log_sum_exp(logs))) for tactic, logs in said.items()]
+    total = max if per_token else log_sum_exp
+    found = [Candidate(tactic, min(0.0, total(logs))) for tactic, logs in said.items()]
     return sorted(found, key=lambda candidate: -candidate.logprob)

@@ -11,6 +11,7 @@ and goes first: an entry of the same name takes the place of ours. An entry is a
     prefix = "TACTIC "              # what answers start with, and is no part of the tactic
     postfix = "END"                 # what they end with
     sampling = { n = 8, temperature = 0.7, max_tokens = 128, decoding = "sample" }   # as published
+                                    # per_token = true: a tactic counts the mean of its tokens
     encoder_decoder = false         # true is refused: only decoders are supported
 
 All but ``form`` and ``prompt`` may be left out. The fields, by the form that first may use them:
@@ -230,7 +231,13 @@ _TYPES: Mapping[str, type] = {
     "sampling": dict,
     "encoder_decoder": bool,
 }
-_SAMPLING_TYPES: Mapping[str, type] = {"n": int, "temperature": float, "max_tokens": int, "decoding": str}
+_SAMPLING_TYPES: Mapping[str, type] = {
+    "n": int,
+    "temperature": float,
+    "max_tokens": int,
+    "decoding": str,
+    "per_token": bool,
+}
 _KINDS: Mapping[type, str] = {
     str: "text",
     list: "list",

@@ -124,7 +124,7 @@ async def prove_theorem(
         result = await best_first_search(
             environment, generator, budget, statement=environment.root.pretty, seed=seed, scope=scope
         )
-        found = await write_down(environment, result.proof) if result.proof else None
+        found = await write_down(environment, result.proof, theorem.full_name) if result.proof else None
     if found is None:
         return DojoReport(theorem.full_name, DojoStatus.NOT_PROVED, (), result)
     return await _judged(theorem.full_name, located, pool, found, result)

@@ -51,6 +51,8 @@ from prover.search.tree import Kind, Node, SearchTree
 
 #: Tactics sent to Lean at a time: between two chunks the search looks at its budget.
 CHUNK = 8
+#: What a state's sum of log-probabilities is divided by: its depth to this power (0.5 as in BFS-Prover).
+LENGTH_EXPONENT = 0.5
 #: What is under way when the search is over may take this long to end by itself.
 GRACE_SECONDS = 2.0
 
@@ -136,7 +138,7 @@ async def best_first_search(
     *,
     statement: str = "",
     seed: int = 0,
-    length_exponent: float = 0.5,
+    length_exponent: float = LENGTH_EXPONENT,
     scope: Scope = ANY_SCOPE,
     on_event: Callable[[Progress], None] | None = None,
     find_all: bool = False,

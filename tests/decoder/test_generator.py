@@ -65,6 +65,18 @@ async def test_equal_samples_count_once_and_ways_to_say_the_same_add_up() -> Non
     assert found[1].logprob == pytest.approx(math.log(math.exp(-2.0) + math.exp(-2.5)))
 
 
+async def test_a_tactic_may_count_the_mean_of_its_tokens() -> None:
+    """As BFS-Prover-V2 scores: otherwise a long tactic never has its turn."""
+    answers = [
+        Completion("omega", -2.0, tokens=1, finished=True),
+        Completion("simp only [a, b]", -6.0, tokens=12, finished=True),
+        Completion("> omega", -9.0, tokens=3, finished=True),
+    ]
+    sampling = Sampling(per_token=True)
+    (found,) = await Decoder(Scripted({"": answers}), Plain(), sampling).generate([after()])
+    assert [(c.tactic, c.logprob) for c in found] == [("simp only [a, b]", -0.5), ("omega", -2.0)]
+
+
 async def test_what_was_cut_off_or_says_nothing_is_no_candidate() -> None:
     answers = [said("simp [foo", -1.0, finished=False), said("> ", -0.5), said("rfl", -3.0)]
     (found,) = await Decoder(Scripted({"": answers}), Plain(), Sampling()).generate([after()])

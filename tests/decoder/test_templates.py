@@ -80,7 +80,9 @@ def test_the_built_in_templates() -> None:
 
 
 def test_sampling_as_published() -> None:
-    assert template_for("bfs-prover").sampling == Sampling(n=4, temperature=1.3, max_tokens=2048)
+    assert template_for("bfs-prover").sampling == Sampling(
+        n=4, temperature=1.3, max_tokens=2048, per_token=True
+    )
     assert template_for("internlm2_5-step-prover").sampling == Sampling(
         n=32, decoding=Decoding.BEAM, max_tokens=256, stop=("<|im_end|>",)
     )
