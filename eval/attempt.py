@@ -28,14 +28,8 @@ from prover.lean.toolchain import LeanCommand
 from prover.lean_environment import LeanDojo, LeanFile, open_request
 from prover.premises import Report, lean_version
 from prover.proof_script import Script, write_down
-from prover.search.best_first import (
-    LENGTH_EXPONENT,
-    Budget,
-    Counts,
-    SearchResult,
-    SearchStatus,
-    best_first_search,
-)
+from prover.search.best_first import Budget, Counts, SearchResult, SearchStatus, best_first_search
+from prover.search.tree import LENGTH_EXPONENT
 
 #: An attempt that ended by an infrastructure failure is made so often before the failure is its outcome.
 TRIES = 3

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from typing import Any
 
-from prover.search.best_first import LENGTH_EXPONENT
+from prover.search.tree import LENGTH_EXPONENT
 
 VERSION = 1
 

@@ -30,24 +30,11 @@ from prover.lean.messages import Source
 from prover.lean.pool import LeanPool
 from prover.lean.toolchain import LeanCommand
 from prover.lean_environment import LeanDojo, open_file
-from prover.reports import FileReport, OnEvent, Options, TheoremReport
+from prover.reports import DEFAULTS, FileReport, OnEvent, Options, TheoremReport
 
 if TYPE_CHECKING:
     from prover.decoder.checkpoint import LoadedModel
     from prover.recall.library import LibraryMemory
-
-#: As `prove` has them.
-DEFAULTS = Options(
-    timeout=60.0,
-    max_expansions=1000,
-    max_tactics=100_000,
-    workers=1,
-    seed=0,
-    generator="portfolio",
-    lean=None,
-    theorems=(),
-)
-
 
 class SuggestedOutcome(StrEnum):
     """What a suggested tactic does at the goal."""

@@ -14,7 +14,7 @@ from typing import Any
 from prover.decoder.options import SHIPPED, DecoderOptions
 from prover.errors import ProverError
 from prover.lean.messages import Message, Verdict
-from prover.search.best_first import LENGTH_EXPONENT
+from prover.search.tree import LENGTH_EXPONENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,20 +22,20 @@ class Options:
     """How to look for proofs."""
 
     #: Seconds for one theorem.
-    timeout: float
+    timeout: float = 60.0
     #: Nodes expanded for one theorem.
-    max_expansions: int
+    max_expansions: int = 1000
     #: Tactics run for one theorem.
-    max_tactics: int
+    max_tactics: int = 100_000
     #: Lean processes that work side by side.
-    workers: int
-    seed: int
+    workers: int = 1
+    seed: int = 0
     #: Name of a tactic generator.
-    generator: str
+    generator: str = "portfolio"
     #: "embedded", the path of a Lean, or None: choose by the file's folder.
-    lean: str | None
+    lean: str | None = None
     #: Only the theorems of these names; () is all. The others are not reported at all.
-    theorems: tuple[str, ...]
+    theorems: tuple[str, ...] = ()
     #: Which model proposes tactics, where the generator has a decoder in it.
     decoder: DecoderOptions = SHIPPED
     #: Where the decoder keeps what it has tried, across runs; None: nowhere.
@@ -44,6 +44,10 @@ class Options:
     sandbox: bool = True
     #: See :mod:`prover.search.best_first`.
     length_exponent: float = LENGTH_EXPONENT
+
+
+#: What is not chosen.
+DEFAULTS = Options()
 
 
 class TheoremStatus(StrEnum):

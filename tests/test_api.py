@@ -5,15 +5,14 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import prover
 from prover import InputError, Prover, SuggestedOutcome, TheoremStatus
-from prover.api import DEFAULTS
 from prover.decoder.options import DecoderOptions
+from prover.reports import Options
 from tests.decoder.tiny import tiny_checkpoint
 
 README = Path(__file__).parents[1] / "README.md"
@@ -65,6 +64,6 @@ async def test_questions_to_one_started_lean() -> None:
 
 
 async def test_only_what_has_a_memory_can_be_looked_up_in(tmp_path: Path) -> None:
-    options = replace(DEFAULTS, decoder=DecoderOptions(model=str(tiny_checkpoint(tmp_path)), device="cpu"))
+    options = Options(decoder=DecoderOptions(model=str(tiny_checkpoint(tmp_path)), device="cpu"))
     with pytest.raises(InputError, match="has no memory layer"):
         await Prover(options).look_up("⊢ True")

@@ -18,7 +18,7 @@ from eval.benchmarks import NAMES
 from eval.cli.arguments import Arguments
 from prover.cli.decoder_options import decoder_options
 from prover.cli.lean_options import sandbox_option
-from prover.search.best_first import LENGTH_EXPONENT
+from prover.search.tree import LENGTH_EXPONENT
 
 
 class Seeds(click.ParamType[tuple[int, ...]]):

@@ -19,7 +19,7 @@ from prover import __version__
 from prover.cli.arguments import Arguments
 from prover.cli.decoder_options import decoder_options
 from prover.cli.lean_options import sandbox_option
-from prover.search.best_first import LENGTH_EXPONENT
+from prover.reports import DEFAULTS
 
 
 @click.command(
@@ -32,7 +32,7 @@ from prover.search.best_first import LENGTH_EXPONENT
 @click.option(
     "--timeout",
     type=click.FloatRange(min=0, min_open=True),
-    default=60.0,
+    default=DEFAULTS.timeout,
     show_default=True,
     metavar="SECONDS",
     help="For one theorem.",
@@ -40,7 +40,7 @@ from prover.search.best_first import LENGTH_EXPONENT
 @click.option(
     "--max-expansions",
     type=click.IntRange(min=1),
-    default=1000,
+    default=DEFAULTS.max_expansions,
     show_default=True,
     metavar="N",
     help="Proof states expanded for one theorem.",
@@ -48,7 +48,7 @@ from prover.search.best_first import LENGTH_EXPONENT
 @click.option(
     "--max-tactics",
     type=click.IntRange(min=1),
-    default=100_000,
+    default=DEFAULTS.max_tactics,
     show_default=True,
     metavar="N",
     help="Tactics run for one theorem.",
@@ -60,11 +60,16 @@ from prover.search.best_first import LENGTH_EXPONENT
     help="Lean processes side by side (default: by cores and memory; each takes about 4 GiB).",
 )
 @click.option(
-    "--seed", type=int, default=0, show_default=True, metavar="N", help="For what is left to chance."
+    "--seed",
+    type=int,
+    default=DEFAULTS.seed,
+    show_default=True,
+    metavar="N",
+    help="For what is left to chance.",
 )
 @click.option(
     "--generator",
-    default="portfolio",
+    default=DEFAULTS.generator,
     show_default=True,
     metavar="NAME",
     help="What proposes the tactics: portfolio, knn, decoder; a+b mixes, with a,b the second joins later.",
@@ -72,7 +77,7 @@ from prover.search.best_first import LENGTH_EXPONENT
 @click.option(
     "--length-exponent",
     type=click.FloatRange(min=0),
-    default=LENGTH_EXPONENT,
+    default=DEFAULTS.length_exponent,
     show_default=True,
     metavar="A",
     help="A state counts its log-probability divided by its depth to this power.",

@@ -17,10 +17,10 @@ from prover.cli.decoder_options import decoder_options
 from prover.cli.lean_options import sandbox_option, tell_warnings
 from prover.cli.telling import told_errors
 from prover.extras import check_installed
+from prover.reports import DEFAULTS, Options, Stage
 
 if TYPE_CHECKING:
     from prover.lean.toolchain import LeanCommand
-    from prover.reports import Options
 
 _INTERRUPTED = "Ended."
 
@@ -28,9 +28,13 @@ _INTERRUPTED = "Ended."
 def _common(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options of both commands."""
     for option in (
-        click.option("--generator", default="portfolio", show_default=True, metavar="NAME"),
+        click.option("--generator", default=DEFAULTS.generator, show_default=True, metavar="NAME"),
         click.option(
-            "--seconds", type=click.FloatRange(min=0.1), default=60.0, show_default=True, metavar="S"
+            "--seconds",
+            type=click.FloatRange(min=0.1),
+            default=DEFAULTS.timeout,
+            show_default=True,
+            metavar="S",
         ),
         click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, metavar="N"),
         click.option("--lean", metavar="embedded|PATH", help="Which Lean (default: the embedded one)."),
@@ -82,12 +86,7 @@ async def _offer(options: Options) -> None:
 def _options(
     seconds: float, generator: str, workers: int, lean: str | None, sandbox: bool, decoder: Any
 ) -> Options:
-    from dataclasses import replace
-
-    from prover.api import DEFAULTS
-
-    return replace(
-        DEFAULTS,
+    return Options(
         timeout=seconds,
         generator=generator,
         workers=workers,
@@ -99,8 +98,6 @@ def _options(
 
 def _stage(event: Any) -> None:
     """Say what goes on; to standard error, since standard output is for the protocol."""
-    from prover.reports import Stage
-
     if isinstance(event, Stage) and not event.done:
         print(event.text, file=sys.stderr, flush=True)
 

@@ -240,7 +240,7 @@ def _at_opening(theorem: Any, error: BaseException) -> Exception:
         return LeanUnavailable(f"{theorem.full_name}: Lean died at its start ({error})")
     if isinstance(error, _spawn_error()):
         return LeanUnavailable(f"LeanDojo cannot start Lean: {text}")
-    if "Failed to locate the theorem" in text or "where" in text:
+    if "Failed to locate the theorem" in text or "`where` keyword" in text:
         return InputError(f"{theorem.file_path} in {theorem.repo.url}: {text}")
     if isinstance(error, FileNotFoundError) or "*.ast.json" in text or "Lean4Repl.lean" in text:
         return InputError(

@@ -47,12 +47,10 @@ from prover.generators.base import (
     stage_of,
     stages_of,
 )
-from prover.search.tree import Kind, Node, SearchTree
+from prover.search.tree import LENGTH_EXPONENT, Kind, Node, SearchTree
 
 #: Tactics sent to Lean at a time: between two chunks the search looks at its budget.
 CHUNK = 8
-#: What a state's sum of log-probabilities is divided by: its depth to this power (0.5 as in BFS-Prover).
-LENGTH_EXPONENT = 0.5
 #: What is under way when the search is over may take this long to end by itself.
 GRACE_SECONDS = 2.0
 

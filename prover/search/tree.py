@@ -25,6 +25,8 @@ from typing import Any
 
 FORMAT = "prover-search-tree"
 VERSION = 1
+#: What a state's sum of log-probabilities is divided by: its depth to this power (0.5 as in BFS-Prover).
+LENGTH_EXPONENT = 0.5
 
 Goals = tuple[str, ...]
 
