@@ -55,6 +55,8 @@ class Scope:
     position: int | None = None
 
 
+#: Declarations of the source itself that a scope lists, at most.
+MOST_OWN = 1000
 #: Nothing is known of what may be used.
 ANY_SCOPE = Scope()
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 
 from prover.environment import (
+    MOST_OWN,
     CrashKind,
     LeanError,
     Outcome,
@@ -65,8 +66,6 @@ _BUILD = (
     "project uses Mathlib."
 )
 
-#: Declarations of the file itself that a proof's scope lists, at most.
-MOST_OWN = 1000
 
 Path = tuple[str, ...]
 

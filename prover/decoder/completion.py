@@ -70,6 +70,14 @@ class Usage:
     seconds: float = 0.0
 
 
+class Guide(Protocol):
+    """Says of a continuation that is under way whether it may still become a good one."""
+
+    def allows(self, before: str, added: str) -> bool:
+        """Say whether a text may go on so; with nothing added, whether it may end."""
+        ...
+
+
 class Backend(Protocol):
     """Continues prompts."""
 
@@ -136,10 +144,13 @@ class RecallingBackend(Protocol):
         seeds: Sequence[int],
         *,
         memories: Sequence[Memory | None] | None = None,
+        guides: Sequence[Guide | None] | None = None,
     ) -> list[list[Completion]]:
         """See :meth:`Backend.complete`.
 
         Args:
+            guides: one a prompt, or None for a prompt without. What a guide does not allow is not drawn, and
+                keeps its share of the probability.
             memories: one a prompt, or None for a prompt without; None: no prompt has one. They may grow, but
                 lose nothing: what was read in one is kept for as long as it has as many entries. One that
                 grows while it is asked is read as it is at each token.

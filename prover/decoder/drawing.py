@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Protocol
 
 import torch
@@ -17,6 +18,12 @@ from prover.decoder.branches import Branches, Move
 
 #: The text of some ids if they have come to an end, or None.
 Ending = Callable[[tuple[int, ...]], str | None]
+
+
+#: Whether some ids may be followed by a token.
+Allows = Callable[[tuple[int, ...], int], bool]
+#: Tokens of a branch that are looked at where not all are allowed, and steps of a beam for each that goes on.
+_LOOKED_AT = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +51,8 @@ class Limits:
     #: (V,), true for tokens that are never drawn. They keep their share of the probability.
     forbidden: Tensor
     ending: Ending
+    #: Whether tokens may go on with another, or end; None: any may.
+    allows: Allows | None = None
 
 
 class Drawing(Protocol):
@@ -110,9 +119,21 @@ class Sampler:
         """A token for each sample, from the log-probabilities (W, V) of its branch."""
         scores = logprobs.masked_fill(self._limits.forbidden, -torch.inf)
         if self._temperature == 0.0:
-            return scores.argmax(dim=-1)[branches]
-        noise = self._noise(len(branches), logprobs.shape[-1])
-        return (scores[branches] / self._temperature - noise.log()).argmax(dim=-1)
+            noisy = scores[branches]
+        else:
+            noise = self._noise(len(branches), logprobs.shape[-1])
+            noisy = scores[branches] / self._temperature - noise.log()
+        if self._limits.allows is None:
+            return noisy.argmax(dim=-1)
+        best = noisy.topk(min(_LOOKED_AT, noisy.shape[-1]), dim=-1).indices.tolist()
+        picked = [self._first_allowed(*it) for it in zip(self._alive, best, strict=True)]
+        return torch.tensor(picked, device=logprobs.device)
+
+    def _first_allowed(self, sample: Continuation, tokens: Sequence[int]) -> int:
+        """The best token that may follow; the best of all where none of them may."""
+        assert self._limits.allows is not None
+        allowed = (token for token in tokens if self._limits.allows(sample.ids, token))
+        return next(allowed, tokens[0])
 
     def drawn(self) -> list[Continuation]:
         return sorted(self._ended, key=lambda sample: -sample.logprob)
@@ -147,11 +168,15 @@ class Beam:
         logprobs = logits.double().log_softmax(dim=-1)
         sums = torch.tensor([beam.logprob for beam in alive], dtype=torch.float64, device=logits.device)
         totals = (logprobs + sums[:, None]).masked_fill(self._limits.forbidden, -torch.inf).flatten()
-        best, places = totals.topk(min(2 * self._limits.n, len(totals)))
+        wanted, allows = 2 * self._limits.n, self._limits.allows
+        best, places = totals.topk(min(wanted if allows is None else _LOOKED_AT * wanted, len(totals)))
         places = places[best > -torch.inf]
         gained = logprobs.flatten()[places].tolist()
         size = logprobs.shape[-1]
-        return [(*divmod(place, size), gain) for place, gain in zip(places.tolist(), gained, strict=True)]
+        steps = ((*divmod(place, size), gain) for place, gain in zip(places.tolist(), gained, strict=True))
+        if allows is None:
+            return list(steps)
+        return list(islice((it for it in steps if allows(alive[it[0]].ids, it[1])), wanted))
 
     def _is_over(self) -> bool:
         if not self._alive or len(self._alive[0].ids) >= self._limits.max_tokens:

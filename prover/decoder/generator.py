@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from prover.decoder.completion import Backend, Completion, JudgingBackend, Sampling
-from prover.decoder.recall import Asker, MemorySource
+from prover.decoder.recall import Asker, GuideSource, MemorySource
 from prover.decoder.writers import Writer
 from prover.generators.base import Candidate, Query
 from prover.generators.mixture import log_sum_exp
@@ -29,6 +29,7 @@ class Decoder:
         batch: int = 1,
         judges: bool = False,
         memory: MemorySource | None = None,
+        guides: GuideSource | None = None,
     ) -> None:
         """Make a generator.
 
@@ -36,6 +37,7 @@ class Decoder:
             batch: queries that a search should bring together.
             judges: whether the model has learned to say of a tactic that it fails.
             memory: has the memory that the model reads at each query.
+            guides: keep what is drawn to what may be said, with a backend that takes guides.
 
         Raises:
             InputError: a source of memories for a model that reads none.
@@ -43,7 +45,7 @@ class Decoder:
         self.judges = judges and isinstance(backend, JudgingBackend)
         self.backend = backend
         self.batch = batch
-        self._asker = Asker(backend, memory)
+        self._asker = Asker(backend, memory, guides)
         self._writer = writer
         self._sampling = sampling
 

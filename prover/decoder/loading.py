@@ -9,11 +9,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from prover.decoder.completion import Backend, Decoding, Sampling
+from prover.decoder.completion import Backend, Decoding, RecallingBackend, Sampling
 from prover.decoder.generator import Decoder
 from prover.decoder.options import SAMPLES, SHIPPED_CHECKPOINT, DecoderOptions, recipe_of
 from prover.decoder.prompts import PromptForm
-from prover.decoder.recall import MemorySource
+from prover.decoder.recall import GuideSource, MemorySource
 from prover.decoder.templates import Template, template_for
 from prover.decoder.whole import own_tactics_of
 from prover.decoder.whole_proofs import WholeProofs
@@ -91,7 +91,8 @@ async def opened_decoder(
     retrieve = _retriever(corpus) if prompting.form is PromptForm.CONTEXT else no_context
     backend, writer, batch = await _engine(options, prompting, retrieve, loaded)
     try:
-        yield _generator(prompting, backend, writer, batch, _has_lessons(options), memory)
+        guides = _guides(backend, corpus)
+        yield _generator(prompting, backend, writer, batch, _has_lessons(options), memory, guides)
     finally:
         await backend.close()
 
@@ -208,6 +209,15 @@ def _about(text: str) -> int:
     return len(text) // 2 + 1
 
 
+def _guides(backend: Backend, corpus: PremiseCorpus | None) -> GuideSource | None:
+    """What keeps a model to the names in scope, where it is run in process and they are known."""
+    if corpus is None or not isinstance(backend, RecallingBackend):
+        return None
+    from prover.decoder.names import NamesInScope
+
+    return NamesInScope(corpus)
+
+
 def _has_lessons(options: DecoderOptions) -> bool:
     """Whether a model of ours was taught what fails; documents are made of lessons."""
     recipe = recipe_of(options.model).get("recipe", {})
@@ -221,9 +231,10 @@ def _generator(
     batch: int,
     judges: bool,
     memory: MemorySource | None,
+    guides: GuideSource | None,
 ) -> TacticGenerator:
     if prompting.form is not PromptForm.WHOLE:
         judges = judges and prompting.template is None
-        return Decoder(backend, writer, prompting.sampling, batch, judges, memory)
+        return Decoder(backend, writer, prompting.sampling, batch, judges, memory, guides)
     split = prompting.template.tactics_of if prompting.template else own_tactics_of
     return WholeProofs(backend, writer, prompting.sampling, split, memory)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from prover.decoder.completion import (
     Backend,
     Completion,
+    Guide,
     JudgingBackend,
     Prompt,
     RecallingBackend,
@@ -39,26 +40,37 @@ class MemorySource(Protocol):
         ...
 
 
-class Asker:
-    """Asks a backend about queries, each with its memory if there is a source of memories."""
+#: Has the guide of a query, if it has one.
+GuideSource = Callable[[Query], Guide | None]
 
-    def __init__(self, backend: Backend, source: MemorySource | None) -> None:
+
+class Asker:
+    """Asks a backend about queries: each with its memory, and its guide, where there are sources of them."""
+
+    def __init__(
+        self, backend: Backend, source: MemorySource | None, guides: GuideSource | None = None
+    ) -> None:
         """Make one.
+
+        Args:
+            guides: for a backend that takes guides.
 
         Raises:
             InputError: there is a source, and the model reads no memories.
         """
         self._backend = backend
         self._source = source
+        self._guides = guides
         if source is not None:
             _recalling(backend)
 
     @property
     def content_hash(self) -> str:
-        """16 hex digits: of the model, and of its memories."""
-        if self._source is None:
+        """16 hex digits: of the model, of its memories, and of whether it is guided."""
+        if self._source is None and self._guides is None:
             return self._backend.content_hash
-        parts = (self._backend.content_hash, self._source.content_hash)
+        memories = self._source.content_hash if self._source else ""
+        parts = (self._backend.content_hash, memories, *(("guided",) if self._guides else ()))
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
     async def complete(
@@ -66,10 +78,16 @@ class Asker:
     ) -> list[list[Completion]]:
         """See :meth:`Backend.complete`."""
         seeds = [query.seed for query in queries]
-        if self._source is None:
+        if self._source is None and self._guides is None:
             return await self._backend.complete(prompts, sampling, seeds)
-        memories = [self._source.memory_for(query) for query in queries]
-        return await _recalling(self._backend).complete(prompts, sampling, seeds, memories=memories)
+        assert isinstance(self._backend, RecallingBackend), "looked at when this was made"
+        return await self._backend.complete(
+            prompts,
+            sampling,
+            seeds,
+            memories=[self._source.memory_for(query) for query in queries] if self._source else None,
+            guides=[self._guides(query) for query in queries] if self._guides else None,
+        )
 
     async def judge(
         self, queries: Sequence[Query], prompts: Sequence[Prompt], texts: Sequence[Sequence[str]]

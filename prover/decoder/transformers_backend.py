@@ -23,7 +23,7 @@ from memory.errors import MemoryInputError, MemoryUnavailable
 from prover.decoder.batching import Batcher
 from prover.decoder.branches import Branches, Layers, check_attention, prompts_ask, start
 from prover.decoder.checkpoint import LoadedModel, end_ids
-from prover.decoder.completion import Completion, Decoding, Prompt, Sampling, Usage
+from prover.decoder.completion import Completion, Decoding, Guide, Prompt, Sampling, Usage
 from prover.decoder.drawing import Beam, Continuation, Drawing, Limits, Noise, Sampler, draw
 from prover.decoder.prefix_cache import Ids, MemoryVersion, PrefixCache, scope_of
 from prover.decoder.prompts import verdict
@@ -44,6 +44,7 @@ class _Draw:
     memory: Memory | None
     sampling: Sampling
     seed: int
+    guide: Guide | None
 
     @property
     def tokens(self) -> int:
@@ -139,11 +140,13 @@ class TransformersBackend:
         seeds: Sequence[int],
         *,
         memories: Sequence[Memory | None] | None = None,
+        guides: Sequence[Guide | None] | None = None,
     ) -> list[list[Completion]]:
         """See :class:`Backend`.
 
         Args:
             memories: one a prompt; None: no prompt has one.
+            guides: one a prompt; None: no prompt has one.
 
         Raises:
             ValueError: a memory for a model without a memory layer.
@@ -153,8 +156,10 @@ class TransformersBackend:
         _check_sampling(sampling)
         own = self._memories(len(prompts), memories)
         jobs = [
-            self._draw(self._checked(prompt), memory, sampling, seed)
-            for prompt, memory, seed in zip(prompts, own, seeds, strict=True)
+            self._draw(self._checked(prompt), memory, sampling, seed, guide)
+            for prompt, memory, seed, guide in zip(
+                prompts, own, seeds, guides or [None] * len(prompts), strict=True
+            )
         ]
         return cast(list[list[Completion]], await self._batcher.submit(jobs))
 
@@ -225,9 +230,12 @@ class TransformersBackend:
             raise ValueError(f"{self.name} has no memory layer: it can read no memories")
         return memories
 
-    def _draw(self, prompt: Ids, memory: Memory | None, sampling: Sampling, seed: int) -> _Draw:
+    def _draw(
+        self, prompt: Ids, memory: Memory | None, sampling: Sampling, seed: int, guide: Guide | None
+    ) -> _Draw:
         room = self._loaded.max_context - len(prompt)
-        return _Draw(prompt, memory, replace(sampling, max_tokens=min(sampling.max_tokens, room)), seed)
+        cut = replace(sampling, max_tokens=min(sampling.max_tokens, room))
+        return _Draw(prompt, memory, cut, seed, guide)
 
     def _told(self, kind: type[_Score], asked: Prompt, texts: Sequence[str], memory: Memory | None) -> _Score:
         prompt, end = self._checked(asked), tuple(self._vocabulary.ends)[:1]
@@ -355,6 +363,7 @@ class TransformersBackend:
             max_tokens=sampling.max_tokens,
             forbidden=self._forbidden(self._vocabulary.drawable(job.prompt)),
             ending=_Ending(self._vocabulary, sampling.stop),
+            allows=_Guided(self._vocabulary, job.guide) if job.guide is not None else None,
         )
         if sampling.decoding is Decoding.BEAM:
             return Beam(limits)
@@ -419,3 +428,20 @@ class _Ending:
         text = self._vocabulary.text(ids)
         places = [place for place in (text.find(stop) for stop in self._stop) if place >= 0]
         return text[: min(places)] if places else None
+
+
+class _Guided:
+    """Asks a guide about tokens."""
+
+    def __init__(self, vocabulary: Vocabulary, guide: Guide) -> None:
+        self._vocabulary = vocabulary
+        self._guide = guide
+        self._text = lru_cache(1024)(vocabulary.text)
+
+    def __call__(self, ids: Ids, token: int) -> bool:
+        before = self._text(ids) if ids else ""
+        if token in self._vocabulary.ends:
+            return self._guide.allows(before, "")
+        after = self._text((*ids, token))
+        # A letter that is not whole yet can be anything.
+        return after.endswith("\ufffd") or self._guide.allows(before, after.removeprefix(before))
