@@ -12,6 +12,7 @@ import argparse
 import asyncio
 import random
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
@@ -23,6 +24,7 @@ from memory.index import EntryMask
 from memory.lookup import Memory
 from memory.store import MemoryStore
 from prover.decoder.checkpoint import LoadedModel, load_checkpoint
+from prover.lean.messages import Declaration
 from prover.premises import PremiseCorpus
 from prover.recall.library import LIBRARY, kind_of, memory_folder
 from prover.settings import settings
@@ -30,7 +32,16 @@ from prover.training.dataset import RowMaker, divided
 from prover.training.episodes import Episodes, Story, stories
 from prover.training.examples import SHIPPED, read_corpus
 from prover.training.lessons import lessons
-from prover.training.memory_figures import LibraryOf, Told, made_up, memory_of, naming, perplexities
+from prover.training.memory_figures import (
+    Fact,
+    LibraryOf,
+    Told,
+    made_up,
+    memory_of,
+    naming,
+    perplexities,
+    renamed_facts,
+)
 from prover.training.recipe import Recipe
 from prover.training.train import library_of, read_record
 
@@ -54,7 +65,13 @@ def main() -> None:
         told = _held_out(loaded, asked, library)
         _perplexity_table(loaded, told, _library_of(memory, store, library), asked.sizes)
         if asked.facts:
-            asyncio.run(_facts_table(loaded, memory, asked.facts, asked.seed))
+            unseen = {it.module for it in told}
+            theorems = [it for it in library.premises if it.module in unseen]
+            for title, facts in (
+                ("held-out theorems, renamed", renamed_facts(theorems, asked.facts, asked.seed)),
+                ("facts made up of syllables", made_up(asked.facts, asked.seed)),
+            ):
+                asyncio.run(_facts_table(loaded, memory, title, facts, library.premises))
 
 
 def _held_out(loaded: LoadedModel, asked: argparse.Namespace, library: PremiseCorpus) -> list[Told]:
@@ -113,19 +130,27 @@ def _perplexity_table(loaded: LoadedModel, told: list[Told], library: LibraryOf,
         print(line, flush=True)
 
 
-async def _facts_table(loaded: LoadedModel, library: ExternalMemory, count: int, seed: int) -> None:
-    facts = made_up(count, seed)
+async def _facts_table(
+    loaded: LoadedModel,
+    library: ExternalMemory,
+    title: str,
+    facts: Sequence[Fact],
+    premises: Sequence[Declaration],
+) -> None:
     own = memory_of(loaded, facts)
-    memories = {
-        "nothing": None,
-        "the library": library,
-        "the facts": own,
-        "both": UnionMemory([library, own]),
+    asked: dict[str, tuple[Memory | None, int]] = {
+        "nothing": (None, 0),
+        "the library in memory": (library, 0),
+        "the facts in memory": (own, 0),
+        "both in memory": (UnionMemory([library, own]), 0),
+        "8 of the facts in the prompt": (None, 8),
+        "these, and the facts in memory": (own, 8),
     }
-    print(f"{count} facts made up; in memory:   named foremost   among ten")
-    for name, memory in memories.items():
-        found = await naming(loaded, facts, memory)
-        print(f"{name:>32}{found.at_1:>15.1%}{found.at_10:>12.1%}", flush=True)
+    print(f"{len(facts)} {title}:       named foremost   among ten")
+    for name, (memory, shown) in asked.items():
+        for kind, known in (("free", ()), ("guided", premises)):
+            found = await naming(loaded, facts, memory, library=known, shown=shown)
+            print(f"{name:>32} {kind:<8}{found.at_1:>15.1%}{found.at_10:>12.1%}", flush=True)
 
 
 if __name__ == "__main__":

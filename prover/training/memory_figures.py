@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,13 +23,16 @@ from memory.modeling import memory_shape
 from memory.reading import Reader, shifted
 from prover.decoder.checkpoint import LoadedModel
 from prover.decoder.completion import Decoding, Sampling
-from prover.decoder.prompts import Mark
+from prover.decoder.names import Names
+from prover.decoder.prompts import PromptForm, Situation, compose
 from prover.decoder.transformers_backend import TransformersBackend
-from prover.generators.printed import tactic_names
+from prover.generators.printed import printed_goal, tactic_names
 from prover.lean.messages import Declaration
 from prover.recall.passages import of_declaration
 from prover.training.dataset import Row, padded, right_padded
+from prover.training.declarations import introduced
 from prover.training.memory_trainer import Kept
+from prover.training.renaming import made_up as renamed
 from prover.training.trainer import summed_loss
 
 #: The memory of what a module sees of the library, with so many entries: the newest in import order.
@@ -103,6 +106,8 @@ def _run(
 _ONSETS = ("b", "d", "fl", "g", "gr", "k", "kl", "m", "n", "p", "pr", "s", "sk", "t", "tr", "v", "z")
 _VOWELS = ("a", "e", "i", "o", "u", "oo", "ai")
 _ENDS = ("", "b", "k", "l", "m", "n", "rp", "sk", "x")
+#: Letters of a statement that is renamed, at most: what makes it long is rarely what makes it hard.
+_SHORT = 200
 _TYPES = ("Nat", "Int", "List Nat", "Bool", "String")
 #: Statements, and a state that asks for one: hypotheses and target.
 _SHAPES = (
@@ -129,6 +134,18 @@ def made_up(count: int, seed: int) -> list[Fact]:
     """Make facts about functions that do not exist: names and functions are syllables drawn at random."""
     chance = random.Random(f"{seed} facts")
     return [_fact(chance) for _ in range(count)]
+
+
+def renamed_facts(theorems: Sequence[Declaration], count: int, seed: int) -> list[Fact]:
+    """Make facts of theorems that the model never saw, under names of the library's words that nobody gave.
+
+    The names are of the kind that people give, where those of :func:`made_up` are like no name at all.
+    """
+    chance = random.Random(f"{seed} renamed facts")
+    short = [it for it in theorems if it.kind == "theorem" and len(it.type) <= _SHORT]
+    drawn = chance.sample(short, min(count, len(short)))
+    names = renamed([it.name for it in drawn], chance)
+    return [Fact(replace(it, name=names[it.name]), introduced(it.type)) for it in drawn]
 
 
 def _fact(chance: random.Random) -> Fact:
@@ -159,25 +176,58 @@ class Named:
 
 
 async def naming(
-    loaded: LoadedModel, facts: Sequence[Fact], memory: Memory | None, samples: int = 16
+    loaded: LoadedModel,
+    facts: Sequence[Fact],
+    memory: Memory | None,
+    *,
+    library: Sequence[Declaration] = (),
+    shown: int = 0,
+    samples: int = 16,
 ) -> Named:
-    """Ask for a tactic at each fact's goal, and look for the fact's lemma in it.
+    """Ask for a tactic at each fact's goal, as a search does, and look for the fact's lemma in it.
 
     Args:
         memory: what is looked up; None: nothing.
+        library: with the facts, what a tactic may name; (): it may name anything.
+        shown: facts in each prompt, the right one among them; 0: none.
     """
     assert loaded.codec is not None
-    prompts = [loaded.codec.encode((Mark.GOAL, fact.goal, Mark.GOAL_END, Mark.TACTIC)) for fact in facts]
+    chance = random.Random(0)
+    prompts = [_prompt(loaded, fact, _shown(fact, facts, shown, chance)) for fact in facts]
+    there = [*library, *(fact.lemma for fact in facts)]
+    known = sorted({name for it in there for name in (it.name, *it.constants)})
+    theorems = frozenset(it.name for it in there if it.kind == "theorem")
+    guides = [Names(known, theorems, _local(fact.goal)) if library else None for fact in facts]
     backend = TransformersBackend(loaded)
     sampling = Sampling(samples, Decoding.BEAM, max_tokens=32)
     memories = None if memory is None else [memory] * len(prompts)
-    answers = await backend.complete(prompts, sampling, [0] * len(prompts), memories=memories)
+    answers = await backend.complete(prompts, sampling, [0] * len(prompts), memories=memories, guides=guides)
     await backend.close()
     ranks = []
     for fact, answer in zip(facts, answers, strict=True):
         named = [fact.lemma.name in tactic_names(it.text) for it in answer if it.finished]
         ranks.append(named.index(True) if True in named else len(named) + 100)
     return Named(len(ranks), *(sum(rank < best for rank in ranks) / len(ranks) for best in (1, 10)))
+
+
+def _shown(fact: Fact, facts: Sequence[Fact], count: int, chance: random.Random) -> tuple[str, ...]:
+    if not count:
+        return ()
+    others = [it for it in facts if it is not fact]
+    chosen = [fact, *chance.sample(others, min(count - 1, len(others)))]
+    chance.shuffle(chosen)
+    return tuple(f"{it.lemma.name} : {it.lemma.type}" for it in chosen)
+
+
+def _prompt(loaded: LoadedModel, fact: Fact, shown: tuple[str, ...]) -> tuple[int, ...]:
+    assert loaded.codec is not None
+    situation = Situation(f"theorem goal : {fact.lemma.type} := by sorry", (), (fact.goal,), shown)
+    room = loaded.max_context // 2
+    return loaded.codec.encode(compose(PromptForm.CONTEXT, situation, room, loaded.codec.count))
+
+
+def _local(goal: str) -> frozenset[str]:
+    return frozenset(name for name, _ in printed_goal(goal).hypotheses)
 
 
 def memory_of(loaded: LoadedModel, facts: Sequence[Fact]) -> ExternalMemory:

@@ -9,8 +9,16 @@ import pytest
 from memory.lookup import Memory
 from prover.decoder.checkpoint import LoadedModel, load_checkpoint
 from prover.generators.printed import tactic_names
+from prover.lean.messages import Declaration
 from prover.training.dataset import Row
-from prover.training.memory_figures import Told, made_up, memory_of, naming, perplexities
+from prover.training.memory_figures import (
+    Told,
+    made_up,
+    memory_of,
+    naming,
+    perplexities,
+    renamed_facts,
+)
 from tests.decoder.tiny import tiny_memorizing
 from tests.memory.exact import random_memory
 
@@ -76,3 +84,28 @@ async def test_every_fact_is_asked_about(loaded: LoadedModel) -> None:
     for memory in (None, memory_of(loaded, facts)):
         found = await naming(loaded, facts, memory, samples=2)
         assert found.questions == 3 and 0.0 <= found.at_1 <= found.at_10 <= 1.0
+
+
+def test_renamed_facts_have_names_of_the_kind_that_people_give() -> None:
+    theorems = [
+        Declaration("List.map_nil", "theorem", "M", "∀ (f : Nat → Nat), List.map f [] = []", ()),
+        Declaration("Nat.add_zero", "theorem", "M", "∀ (n : Nat), n + 0 = n", ()),
+        Declaration("Nat.add", "definition", "M", "Nat → Nat → Nat", ()),
+        Declaration("Nat.long", "theorem", "M", "n = n ∧ " * 100 + "True", ()),
+    ]
+    facts = renamed_facts(theorems, 5, 0)
+    assert len(facts) == 2 and facts == renamed_facts(theorems, 5, 0)
+    for fact in facts:
+        before = next(it for it in theorems if it.type == fact.lemma.type)
+        space, name = fact.lemma.name.split(".")
+        assert before.name.startswith(f"{space}.") and fact.lemma.name not in (it.name for it in theorems)
+        assert set(name.split("_")) <= {"map", "nil", "add", "zero"}
+        assert fact.goal.startswith(("f : ", "n : "))
+
+
+async def test_what_is_shown_and_what_may_be_named_change_the_answers(loaded: LoadedModel) -> None:
+    facts = made_up(4, 0)
+    library = [Declaration("Known.lemma", "theorem", "M", "True", ())]
+    for shown in (0, 3):
+        found = await naming(loaded, facts, None, library=library, shown=shown, samples=2)
+        assert found.questions == 4
