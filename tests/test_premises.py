@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Self, cast
 
 import pytest
 
 from prover.errors import InputError
 from prover.lean.messages import Declaration, Module
 from prover.lean.pool import LeanPool
-from prover.premises import PremiseCorpus, by_module, is_generated, read_corpus
+from prover.lean.toolchain import LeanCommand
+from prover.premises import (
+    PremiseCorpus,
+    by_module,
+    corpus_path,
+    is_generated,
+    library_corpus_beside,
+    read_corpus,
+)
 
 MODULES = (
     Module("A", ()),
@@ -87,6 +96,38 @@ def test_a_damaged_file_is_refused(tmp_path: Path, damage: object) -> None:
     path.write_bytes(damage(path.read_bytes()))  # type: ignore[operator]
     with pytest.raises(InputError, match="delete it"):
         PremiseCorpus.load(path)
+
+
+async def test_beside_a_search_the_cache_is_read_and_else_a_lean_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a search goes on, all of its pool's processes may be in use: to wait for one would be for ever."""
+    monkeypatch.setenv("LEAN_PROVER_CACHE", str(tmp_path))
+    opened: list[tuple[object, int, int]] = []
+
+    class Pool:
+        def __init__(self, command: object, size: int, spares: int) -> None:
+            opened.append((command, size, spares))
+
+        async def __aenter__(self) -> Self:
+            return self
+
+        async def __aexit__(self, *_: object) -> None:
+            pass
+
+    async def listed(pool: object, report: object) -> PremiseCorpus:
+        assert isinstance(pool, Pool)
+        return CORPUS
+
+    monkeypatch.setattr("prover.premises.LeanPool", Pool)
+    monkeypatch.setattr("prover.premises.library_corpus", listed)
+    command = cast(LeanCommand, "the command")
+    assert await library_corpus_beside(command, "4.0", lambda *_: None) == CORPUS
+    assert opened == [("the command", 1, 0)]
+    corpus_path("4.0").parent.mkdir()
+    CORPUS.save(corpus_path("4.0"))
+    assert await library_corpus_beside(command, "4.0", lambda *_: None) == CORPUS
+    assert len(opened) == 1
 
 
 @pytest.mark.lean
