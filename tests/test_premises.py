@@ -101,7 +101,7 @@ def test_a_damaged_file_is_refused(tmp_path: Path, damage: object) -> None:
 async def test_beside_a_search_the_cache_is_read_and_else_a_lean_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While a search goes on, all of its pool's processes may be in use: to wait for one would be for ever."""
+    """While a search goes on, all processes of its pool may be in use: to wait for one would be for ever."""
     monkeypatch.setenv("LEAN_PROVER_CACHE", str(tmp_path))
     opened: list[tuple[object, int, int]] = []
 
