@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from prover.decoder.checkpoint import LoadedModel
     from prover.recall.library import LibraryMemory
 
+
 class SuggestedOutcome(StrEnum):
     """What a suggested tactic does at the goal."""
 

@@ -127,25 +127,20 @@ async def generator_by_name(
     check_generator(name)
     check_remember(name, decoder, remember)
     stages = stages_in(name)
-    async with AsyncExitStack() as holding:
-        if len(stages) == 1:
-            corpus = await library_corpus(pool, report) if needs_corpus(name, decoder) else None
-            parts = _Parts(holding, decoder, report, remember, _at_hand(corpus))
-            yield mixture_of({part: await parts.make(part) for part in stages[0]})
-            return
-        lean = await lean_version(pool) if needs_corpus(name, decoder) else ""
-        parts = _Parts(
-            holding, decoder, report, remember, lambda: library_corpus_beside(pool.command, lean, report)
-        )
-        yield Staged({part: partial(parts.make, part) for part in parts_of(name)}, stages, mixture_of)
+    at_once = len(stages) == 1
+    lean = "" if at_once or not needs_corpus(name, decoder) else await lean_version(pool)
 
-
-def _at_hand(corpus: PremiseCorpus | None) -> Callable[[], Awaitable[PremiseCorpus]]:
     async def read() -> PremiseCorpus:
-        assert corpus is not None, "asked only for what needs it"
-        return corpus
+        if at_once:
+            return await library_corpus(pool, report)
+        return await library_corpus_beside(pool.command, lean, report)
 
-    return read
+    async with AsyncExitStack() as holding:
+        parts = _Parts(holding, decoder, report, remember, read)
+        if at_once:
+            yield mixture_of({part: await parts.make(part) for part in stages[0]})
+        else:
+            yield Staged({part: partial(parts.make, part) for part in parts_of(name)}, stages, mixture_of)
 
 
 class _Parts:

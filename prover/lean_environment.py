@@ -66,7 +66,6 @@ _BUILD = (
     "project uses Mathlib."
 )
 
-
 Path = tuple[str, ...]
 
 

@@ -18,8 +18,6 @@ from prover.decoder.branches import Branches, Move
 
 #: The text of some ids if they have come to an end, or None.
 Ending = Callable[[tuple[int, ...]], str | None]
-
-
 #: Whether some ids may be followed by a token.
 Allows = Callable[[tuple[int, ...], int], bool]
 #: Tokens of a branch that are looked at where not all are allowed, and steps of a beam for each that goes on.

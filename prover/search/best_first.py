@@ -301,7 +301,7 @@ class _Search:
     async def begin(self, nodes: Sequence[Node]) -> None:
         """Begin to expand states: get tactics not tried there yet, and put aside what may not be run."""
         for node, candidates in zip(nodes, await self.ask(nodes), strict=True):
-            tried = self.query(node).tried  # in an earlier stage
+            tried = node.tried  # in an earlier stage
             accepted, refused = admissible([it for it in candidates if it.tactic not in tried])
             self.waiting[node.id] = accepted
             for refusal in refused:
@@ -333,8 +333,7 @@ class _Search:
 
     def query(self, node: Node) -> Query:
         history = tuple(Step(goals, tactic) for goals, tactic in self.tree.path(node))
-        tried = frozenset(edge.tactic for edge in node.edges)
-        return Query(self.states[node.id], history, self.statement, self.seed, self.scope, tried)
+        return Query(self.states[node.id], history, self.statement, self.seed, self.scope, node.tried)
 
     async def expand(self, node: Node) -> None:
         """Run the next few tactics; put the state back if there are more, else let it go."""

@@ -81,6 +81,11 @@ class Node:
     expanded: bool = False
     edges: list[Edge] = field(default_factory=list)
 
+    @property
+    def tried(self) -> frozenset[str]:
+        """The tactics that were tried here."""
+        return frozenset(edge.tactic for edge in self.edges)
+
 
 class SearchTree:
     """A growing tree of states; the root is node 0."""
