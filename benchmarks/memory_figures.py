@@ -61,7 +61,7 @@ def main() -> None:
     folder = memory_folder(settings().cache, kind_of(loaded)[0], corpus.lean)
     with MemoryStore.open(folder / LIBRARY, kind_of(loaded)[0]) as store:
         print(f"{asked.model}: {len(store)} entries of {len(store.modules)} modules")
-        memory = ExternalMemory(None, store.keys, store.values)
+        memory = ExternalMemory(None, store.keys, store.values, tokens=store.tokens)
         told = _held_out(loaded, asked, library)
         _perplexity_table(loaded, told, _library_of(memory, store, library), asked.sizes)
         if asked.facts:

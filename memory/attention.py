@@ -28,6 +28,7 @@ from transformers.cache_utils import Cache
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.models.llama.modeling_llama import apply_rotary_pos_emb, eager_attention_forward
 
+from memory.copying import Copies
 from memory.errors import MemoryInputError
 from memory.lookup import Memory, Retrieved
 
@@ -63,6 +64,8 @@ class Attended:
     output: Tensor
     #: (G, Q), float32: the logarithm of the sum of exp(score); -inf where nothing was found.
     log_sum: Tensor
+    #: (G, Q, K), float32, of the entries that were found.
+    cosines: Tensor
 
 
 def memory_attention(queries: Tensor, retrieved: Retrieved, scale: Tensor) -> Attended:
@@ -78,11 +81,12 @@ def memory_attention(queries: Tensor, retrieved: Retrieved, scale: Tensor) -> At
     _check_answer(queries, retrieved)
     hidden = ~retrieved.found
     keys, values = retrieved.keys.to(queries), retrieved.values.to(queries)
-    scores = torch.einsum("gqd,gqkd->gqk", queries, keys).float() * scale[..., None]
+    cosines = torch.einsum("gqd,gqkd->gqk", queries, keys).float()
+    scores = cosines * scale[..., None]
     scores = scores.masked_fill(hidden, torch.finfo(scores.dtype).min)
     weights = scores.softmax(dim=-1).masked_fill(hidden, 0.0).to(queries.dtype)
     log_sum = scores.logsumexp(dim=-1).masked_fill(hidden.all(dim=-1), -torch.inf)
-    return Attended(torch.einsum("gqk,gqkd->gqd", weights, values), log_sum)
+    return Attended(torch.einsum("gqk,gqkd->gqd", weights, values), log_sum, cosines)
 
 
 def _check_answer(queries: Tensor, retrieved: Retrieved) -> None:
@@ -208,6 +212,7 @@ class KnnAttention(nn.Module):
     - ``memory_k``: entries to look up; None: as the configuration says.
     - ``memory_queries``: (B, T), bool, the tokens that look up (not padding, say); None: all do.
     - ``recorder``: a :class:`Recorder`.
+    - ``copies``: a :class:`~memory.copying.Copies`, which is told what was looked up.
 
     With nothing to read in any memory the output is the other class's, bit for bit. With sliding windows, the
     window bears on the context alone. The other layers hand these arguments to their attention function:
@@ -257,6 +262,7 @@ class KnnAttention(nn.Module):
         memory_k: int | None = None,
         memory_queries: Tensor | None = None,
         recorder: Recorder | None = None,
+        copies: Copies | None = None,
         **kwargs: Any,
     ) -> tuple[Tensor, Tensor | None]:
         """Return the attended (B, T, hidden size), and the weights of the context where there are any.
@@ -278,7 +284,7 @@ class KnnAttention(nn.Module):
         local, weights = self._attend(queries, keys, values, attention_mask, **kwargs)
         if asked:
             sums = self._local_log_sums(queries, keys, attention_mask)
-            local = self._read(asked, _checked_k(memory_k, self.config), unrotated, local, sums)
+            local = self._read(asked, _checked_k(memory_k, self.config), unrotated, local, sums, copies)
         return self.o_proj(local.reshape(rows, tokens, -1).contiguous()), weights
 
     def _project(self, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -323,6 +329,7 @@ class KnnAttention(nn.Module):
         queries: Tensor,
         local: Tensor,
         local_sums: Tensor | None,
+        copies: Copies | None,
     ) -> Tensor:
         """Add what the tokens that ask find; queries (B, H, T, D) of unit length, the rest (B, T, H, ...)."""
         mixed = local.clone()
@@ -331,13 +338,17 @@ class KnnAttention(nn.Module):
         for memory, places in asked:
             # Nobody may ask: a split of nothing is one empty part.
             for row, token in (part.unbind(1) for part in torch.split(places, at_once) if len(part)):
-                output, log_sum = self._look_up(memory, queries[row, :, token], k)
+                read, tokens = self._look_up(memory, queries[row, :, token], k)
+                if copies is not None:
+                    copies.keep(row, token, read.cosines, tokens)
                 own = None if local_sums is None else local_sums[row, token]
-                mixed[row, token] = combine(local[row, token], output, log_sum, self.memory_gate, own)
+                mixed[row, token] = combine(
+                    local[row, token], read.output, read.log_sum, self.memory_gate, own
+                )
         return mixed
 
-    def _look_up(self, memory: Memory, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        """Ask for queries (N, H, D): what is read (N, H, D), and the log sums (N, H)."""
+    def _look_up(self, memory: Memory, queries: Tensor, k: int) -> tuple[Attended, Tensor]:
+        """Ask for queries (N, H, D): what is read, with (N, H, ...) for (G, Q, ...), and tokens (N, H, K)."""
         groups = self.config.num_key_value_heads
         grouped = by_group(queries, groups)
         # A gradient reaches the queries through their scores alone, and keys and values that are live.
@@ -345,7 +356,9 @@ class KnnAttention(nn.Module):
             retrieved = memory.look_up(grouped.detach(), k)
         scale = by_group(self.memory_scale.float().expand(len(queries), -1), groups)
         attended = memory_attention(grouped, retrieved, scale)
-        return by_token(attended.output, len(queries)), by_token(attended.log_sum, len(queries))
+        answer = (attended.output, attended.log_sum, attended.cosines, retrieved.tokens)
+        output, log_sum, cosines, tokens = (by_token(it, len(queries)) for it in answer)
+        return Attended(output, log_sum, cosines), tokens
 
 
 def _is_live(it: Memory | Recorder) -> bool:

@@ -16,7 +16,7 @@ from memory.errors import MemoryInputError
 from memory.index import EntryMask, KeyIndex, choose_kind, make_index
 from memory.index.kinds import TorchIndex
 from memory.index.ranking import rank
-from memory.index.rows import Floats, check_block
+from memory.index.rows import Floats, TokenRows, check_block, known_tokens
 from memory.lookup import Memory, Retrieved
 
 #: Numbers of entries that each memory of a union has for itself.
@@ -32,6 +32,7 @@ class ExternalMemory:
         keys: Floats,
         values: Floats,
         device: torch.device | str = "cpu",
+        tokens: NDArray[np.int32] | None = None,
     ) -> None:
         """Take over N entries, of H heads and width D; N may be 0.
 
@@ -42,6 +43,7 @@ class ExternalMemory:
                 written. Others are copied.
             values: (N, H, D), likewise.
             device: where a new index is to search: with a GPU, keys and values are put there.
+            tokens: (N,), those that the entries are of; None: nobody will ask.
 
         Raises:
             MemoryInputError: shapes do not fit each other or the index, or there is no such kind of index.
@@ -59,21 +61,25 @@ class ExternalMemory:
         self._check_kind(keys)
         self._values = self.index.empty_rows()
         self._values.append(_by_head(values))
+        self._tokens = TokenRows(self.index.device)
+        self._tokens.append(_known(tokens, len(keys)))
 
     def __len__(self) -> int:
         return len(self.index)
 
-    def extend(self, keys: Floats, values: Floats) -> None:
-        """Add entries, (n, H, D) both; other threads may look up meanwhile.
+    def extend(self, keys: Floats, values: Floats, tokens: NDArray[np.int32] | None = None) -> None:
+        """Add entries, keys and values (n, H, D), tokens (n,); other threads may look up meanwhile.
 
         Raises:
             MemoryInputError: shapes do not fit, or a key is not finite.
         """
         _check_pair(keys, values)
         self._check_kind(keys)
+        known = _known(tokens, len(keys))
         with self.index.lock:
             self.index.add(_by_head(keys))
             self._values.append(_by_head(values))
+            self._tokens.append(known)
 
     def look_up(self, queries: Tensor, k: int) -> Retrieved:
         """Do as :class:`memory.lookup.Memory` says.
@@ -99,7 +105,8 @@ class ExternalMemory:
         with self.index.lock:
             _, entries = self.index.find(queries, k, allowed)
             keys, values = (rows.gather(heads, entries) for rows in (self.index.rows, self._values))
-        return _retrieved(queries, keys, values, entries)
+            tokens = self._tokens.gather(entries)
+        return _retrieved(queries, keys, values, entries, tokens)
 
     def _check_kind(self, keys: Floats) -> None:
         if keys.shape[1:] != (self.index.heads, self.index.width):
@@ -142,16 +149,17 @@ class UnionMemory:
         # In float32, because rounded keys would be put in another order.
         asked = queries.detach().float()
         parts = [memory.look_up(asked, k) for memory in self._memories]
-        keys, values, found = (
-            torch.cat([getattr(part, name) for part in parts], dim=2) for name in ("keys", "values", "found")
+        keys, values, found, tokens = (
+            torch.cat([getattr(part, name) for part in parts], dim=2)
+            for name in ("keys", "values", "found", "tokens")
         )
         numbers = torch.cat([part.entries + _SPAN * place for place, part in enumerate(parts)], dim=2)
         _, best = rank(asked, keys, torch.arange(found.shape[-1], device=found.device).where(found, -1), k)
         lacking, best = best < 0, best.clamp(min=0)
-        entries = numbers.gather(2, best).masked_fill_(lacking, -1)
+        entries, tokens = (it.gather(2, best).masked_fill_(lacking, -1) for it in (numbers, tokens))
         rows = best[..., None].expand(-1, -1, -1, keys.shape[-1])
         keys, values = (it.gather(2, rows).masked_fill_(lacking[..., None], 0.0) for it in (keys, values))
-        return _retrieved(queries, keys, values, entries)
+        return _retrieved(queries, keys, values, entries, tokens)
 
     def locate(self, entry: int) -> tuple[int, int]:
         """Return the place of an entry's memory among the memories, and the entry's number there."""
@@ -170,12 +178,15 @@ class RecentMemory:
         self._capacity, self._dropped = capacity, 0
         self._index = TorchIndex(heads, width, device)
         self._values = self._index.empty_rows()
+        self._tokens = TokenRows(self._index.device)
 
     def __len__(self) -> int:
         return len(self._index)
 
-    def add(self, keys: Tensor, values: Tensor) -> None:
-        """Add entries, (H, n, D) both, as the layer records them; beyond the capacity the oldest are dropped.
+    def add(self, keys: Tensor, values: Tensor, tokens: Tensor | None = None) -> None:
+        """Add entries, keys and values (H, n, D) as the layer records them, and tokens (n,).
+
+        Beyond the capacity the oldest are dropped.
 
         Raises:
             MemoryInputError: shapes do not fit, or a key is not finite.
@@ -183,10 +194,12 @@ class RecentMemory:
         if keys.shape != values.shape:
             raise MemoryInputError(_unlike(tuple(keys.shape), tuple(values.shape)))
         check_block(keys, self._index.heads, self._index.width)
+        known = known_tokens(tokens, keys.shape[1])
         # Of more than it takes, the first are not even added; their numbers are passed over.
         skipped = max(0, keys.shape[1] - self._capacity)
         self._index.add_tensor(keys[:, skipped:])
         self._values.append(values[:, skipped:])
+        self._tokens.append(known[skipped:])
         self._drop(max(0, len(self) - self._capacity))
         self._dropped += skipped
 
@@ -199,18 +212,20 @@ class RecentMemory:
         _, entries = self._index.find(queries, k)
         heads = range(self._index.heads)
         keys, values = (rows.gather(heads, entries) for rows in (self._index.rows, self._values))
-        return _retrieved(queries, keys, values, entries.where(entries < 0, entries + self._dropped))
+        tokens = self._tokens.gather(entries)
+        return _retrieved(queries, keys, values, entries.where(entries < 0, entries + self._dropped), tokens)
 
     def clear(self) -> None:
         """Drop all entries, as between two documents; numbers go on."""
         self._drop(len(self))
 
     def check_invariants(self) -> None:
-        assert len(self._index) == len(self._values) <= self._capacity
+        assert len(self._index) == len(self._values) == len(self._tokens) <= self._capacity
 
     def _drop(self, count: int) -> None:
         self._index.drop(count)
         self._values.drop(count)
+        self._tokens.drop(count)
         self._dropped += count
 
 
@@ -271,8 +286,8 @@ class DocumentMemory:
             scores = queries.float() @ keys.transpose(1, 2)  # (H, Q, N)
             entries = scores.topk(min(k, keys.shape[1]), dim=2).indices
         heads = torch.arange(keys.shape[0], device=keys.device)[:, None, None]
-        found = torch.ones_like(entries, dtype=torch.bool)
-        return Retrieved(keys[heads, entries], values[heads, entries], found, entries)
+        found, unknown = torch.ones_like(entries, dtype=torch.bool), torch.full_like(entries, -1)
+        return Retrieved(keys[heads, entries], values[heads, entries], found, entries, unknown)
 
 
 def _by_head(rows: Floats) -> Floats:
@@ -291,7 +306,11 @@ def _unlike(keys: tuple[int, ...], values: tuple[int, ...]) -> str:
     return f"Keys of shape {keys} and values of shape {values} were given; they need the same, of 3 axes."
 
 
-def _retrieved(queries: Tensor, keys: Tensor, values: Tensor, entries: Tensor) -> Retrieved:
+def _known(tokens: NDArray[np.int32] | None, count: int) -> Tensor:
+    return known_tokens(None if tokens is None else torch.from_numpy(np.array(tokens)), count)
+
+
+def _retrieved(queries: Tensor, keys: Tensor, values: Tensor, entries: Tensor, tokens: Tensor) -> Retrieved:
     keys, values = (it.to(queries.device, queries.dtype) for it in (keys, values))
-    entries = entries.to(queries.device)
-    return Retrieved(keys, values, entries >= 0, entries)
+    entries, tokens = (it.to(queries.device) for it in (entries, tokens))
+    return Retrieved(keys, values, entries >= 0, entries, tokens)

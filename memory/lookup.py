@@ -28,6 +28,8 @@ class Retrieved:
     found: Tensor
     #: (H, Q, K), the number of each entry in its memory, int64; -1 where nothing was found.
     entries: Tensor
+    #: (H, Q, K), the token that each entry is of, int64; -1 where nothing was found, or none is known.
+    tokens: Tensor
 
 
 class Memory(Protocol):

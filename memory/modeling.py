@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 from transformers import (
@@ -37,6 +38,7 @@ from transformers.models.qwen2.modeling_qwen2 import Qwen2Attention
 from transformers.models.qwen3.modeling_qwen3 import Qwen3Attention
 
 from memory.attention import COMBINATIONS, KnnAttention, Recorder
+from memory.copying import Copies, CopyRule
 from memory.errors import MemoryInputError
 from memory.lookup import Memory
 
@@ -77,6 +79,7 @@ def attach(
     train_layer: bool = False,
     prompts: bool = True,
     shift: int = 0,
+    copy: float | None = None,
 ) -> PreTrainedModel:
     """Give a loaded Llama, Qwen2 or Qwen3 a memory layer; it becomes the memorizing model, in place.
 
@@ -92,6 +95,8 @@ def attach(
         scale: of a cosine of query and key, to start with: about what query · key / √D comes to.
         prompts: whether a prompt's tokens will look up, but its last, which does in any case.
         shift: 1 for memories of each token's value under the key of the token before it.
+        copy: with ``shift``, the cosine at which half of what is said is copied, see :mod:`memory.copying`;
+            None: nothing is.
 
     Raises:
         MemoryInputError: a model of another family, or one that has a memory; options out of range.
@@ -110,6 +115,7 @@ def attach(
         "memory_scale": float(scale),
         "memory_prompts": prompts,
         "memory_shift": shift,
+        "memory_copy": copy,
     }
     config = _memorizing(model.config, family.config_class, settings)
     old = model.config
@@ -141,6 +147,10 @@ def _check_settings(config: Any) -> None:
         raise MemoryInputError(f"There is no layer {config.memory_layer}: this model has 0 to {layers - 1}")
     if config.memory_shift not in (0, 1):
         raise MemoryInputError(f"Keys are of a token itself or the one before it, not {config.memory_shift}")
+    if config.memory_copy is not None and not config.memory_shift:
+        raise MemoryInputError(
+            "What is copied came after the token that is looked up: memory_copy goes with memory_shift 1"
+        )
     if config.memory_neighbours < 1:
         raise MemoryInputError(f"{config.memory_neighbours} entries cannot be looked up: k is 1 or more")
     if config.memory_combine not in COMBINATIONS:
@@ -216,27 +226,37 @@ class _Memorizing(PreTrainedModel, GenerationMixin):  # type: ignore[no-untyped-
     ) -> CausalLMOutputWithPast:
         """Run the model; for the memory's arguments see :class:`~memory.attention.KnnAttention`.
 
-        Without ``memory_queries``, tokens that a mask (B, C) marks as padding do not look up.
+        Without ``memory_queries``, tokens that a mask (B, C) marks as padding do not look up. Of a model that
+        copies (:mod:`memory.copying`), the logits of tokens that found anything are log-probabilities.
         """
+        run = input_ids if inputs_embeds is None else inputs_embeds
+        rule = CopyRule.of(self.config)
+        copies = None if rule is None or memories is None else Copies(rule)
         if memory_queries is None and memories is not None:
-            memory_queries = _not_padding(
-                attention_mask, input_ids if inputs_embeds is None else inputs_embeds
-            )
+            memory_queries = _not_padding(attention_mask, run)
         output: CausalLMOutputWithPast = super().forward(
             input_ids=input_ids,
             attention_mask=attention_mask,
             position_ids=position_ids,
             past_key_values=past_key_values,
             inputs_embeds=inputs_embeds,
-            labels=labels,
+            labels=labels if copies is None else None,
             use_cache=use_cache,
             logits_to_keep=logits_to_keep,
             memories=memories,
             memory_k=memory_k,
             memory_queries=memory_queries,
             recorder=recorder,
+            copies=copies,
             **kwargs,
         )
+        if copies is not None:
+            assert run is not None and output.logits is not None
+            logits: Any = copies.mixed(output.logits, _columns(run, logits_to_keep))
+            output.logits = logits
+            if labels is not None:
+                size = self.config.vocab_size
+                output.loss = self.loss_function(logits, labels, vocab_size=size, **kwargs)
         return output
 
     # --- generate(): the first call runs the prompt, and each later one the new token ----------------
@@ -285,6 +305,12 @@ class _Memorizing(PreTrainedModel, GenerationMixin):  # type: ignore[no-untyped-
         return updated
 
 
+def _columns(tokens: Tensor, logits_to_keep: int | Tensor) -> Tensor:
+    """The tokens, of those that were run, which logits are kept of."""
+    columns = torch.arange(tokens.shape[1], device=tokens.device)
+    return columns[slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep]
+
+
 def _not_padding(mask: Any, tokens: Tensor | None) -> Tensor | None:
     """The last columns of a mask (B, C) as (B, T), bool; None where masks say it in other ways."""
     if not isinstance(mask, Tensor) or mask.dim() != 2 or tokens is None:
@@ -303,7 +329,8 @@ class _MemorySettings:
     alone and what is generated after it. ``memory_shift`` is for those who fill memories: 0 stores a token's
     key and value, as the paper does; 1 a token's value under the key of the token before it, so that a query
     is met by the keys of tokens that were followed by what it is looking for (as in Khandelwal et al. 2020,
-    "Generalization through Memorization"). A model is to be asked as it was trained.
+    "Generalization through Memorization"). A model is to be asked as it was trained. With ``memory_copy`` it
+    copies as well, see :mod:`memory.copying`.
     """
 
     memory_layer: int | None = None
@@ -313,6 +340,9 @@ class _MemorySettings:
     memory_scale: float = 10.0
     memory_prompts: bool = True
     memory_shift: int = 0
+    memory_copy: float | None = None
+    memory_copy_slope: float = 26.0
+    memory_copy_scale: float = 40.0
 
 
 class MemorizingLlamaConfig(LlamaConfig, _MemorySettings):  # type: ignore[no-untyped-call]

@@ -185,6 +185,54 @@ class DeviceRows:
             yield start, (part if len(heads) == self._heads else part[list(heads)]).float()
 
 
+class TokenRows:
+    """A token for each entry, or -1 where none is known; on a device, with room behind them."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._room = torch.empty(0, dtype=torch.int32, device=device)
+        self._start = self._stop = 0
+
+    def __len__(self) -> int:
+        return self._stop - self._start
+
+    def append(self, tokens: Tensor) -> None:
+        """Add (n,) of them, integers."""
+        if self._stop + len(tokens) > len(self._room):
+            held = self._room[self._start : self._stop]
+            # The first ones are often all there will be.
+            spare = len(held) // 2
+            self._room = torch.cat([held, tokens.to(held), held.new_empty(spare)])
+            self._start, self._stop = 0, len(held)
+        self._room[self._stop : self._stop + len(tokens)] = tokens
+        self._stop += len(tokens)
+
+    def drop(self, count: int) -> None:
+        """Drop the first so many."""
+        self._start += count
+
+    def gather(self, entries: Tensor) -> Tensor:
+        """The tokens of entries, of their shape, int64; -1 where an entry is -1."""
+        entries = entries.to(self._room.device)
+        if not len(self):
+            return torch.full_like(entries, -1)
+        return self._room[entries.clamp(min=0) + self._start].long().masked_fill_(entries < 0, -1)
+
+
+def known_tokens(tokens: Tensor | None, count: int) -> Tensor:
+    """Tokens (count,) of so many entries; None: none is known.
+
+    Raises:
+        MemoryInputError: they are not one an entry.
+    """
+    if tokens is None:
+        return torch.full((count,), -1)
+    if tokens.shape != (count,) or tokens.is_floating_point():
+        raise MemoryInputError(
+            f"Tokens {tuple(tokens.shape)} of {tokens.dtype} for {count} entries: give one integer each."
+        )
+    return tokens
+
+
 def as_tensor(block: Floats | Tensor) -> Tensor:
     """The same numbers as a tensor, without a copy where torch can do without."""
     if isinstance(block, Tensor):

@@ -236,9 +236,10 @@ class LibraryMemory:
             stores = [stack.enter_context(MemoryStore.open(folder / part, kind)) for part in parts]
             _check_complete(folder, stores[0])
             library, *others = stores
-            memory = ExternalMemory(_index(library, folder, device), library.keys, library.values, device)
+            index = _index(library, folder, device)
+            memory = ExternalMemory(index, library.keys, library.values, device, library.tokens)
             for store in others:
-                memory.extend(store.keys, store.values)
+                memory.extend(store.keys, store.values, store.tokens)
             stack.pop_all()
         return cls(stores, memory)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import chain, islice
 from threading import Lock
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
@@ -129,13 +129,15 @@ class Shelf(Generic[Key]):
             MemoryInputError: they are of another shape than what is there.
         """
         lengths = {key: len(passage.tokens) for key, passage in passages.items()}
+        said = chain.from_iterable(passage.tokens for passage in passages.values())
+        tokens = np.fromiter(said, np.int32, len(pairs.keys))
         with self._lock:
             newer = self._halves[-1] if self._halves else None
             if newer is not None and len(newer.memory) + len(pairs.keys) <= self._half:
-                newer.memory.extend(pairs.keys, pairs.values)
+                newer.memory.extend(pairs.keys, pairs.values, tokens)
                 newer.lengths.update(lengths)
             else:
-                memory = ExternalMemory(_INDEX, pairs.keys, pairs.values, self._device)
+                memory = ExternalMemory(_INDEX, pairs.keys, pairs.values, self._device, tokens)
                 self._halves = (*self._halves[-1:], _Half(memory, lengths))
             for key in lengths:
                 self._waiting.pop(key, None)

@@ -73,8 +73,8 @@ def perplexities(
                 losses[kind] += loss
                 counts[kind] += learned
                 if size and kind == "declarations":
-                    for keys, values in kept:
-                        own.add(keys, values)
+                    for keys, values, tokens in kept:
+                        own.add(keys, values, tokens)
     return {kind: float(np.exp(losses[kind] / max(1, counts[kind]))) for kind in losses}
 
 
@@ -84,8 +84,8 @@ def _joined(library: Memory | None, own: RecentMemory) -> Memory:
 
 def _run(
     model: Any, rows: Sequence[Row], memory: Memory | None, pad_id: int
-) -> tuple[float, int, list[tuple[Tensor, Tensor]]]:
-    """The loss of some rows, its tokens, and the keys and values of their tactics, (H, n, D) both, a row."""
+) -> tuple[float, int, list[tuple[Tensor, Tensor, Tensor]]]:
+    """The loss of some rows, its tokens, and a row its tactics' keys and values (H, n, D) and tokens (n,)."""
     batch = {name: it.to(model.device) for name, it in padded(rows, pad_id).items()}
     said = right_padded([row.branches for row in rows], batch["input_ids"].shape[1]).to(model.device) > 0
     recorder = Kept()
@@ -95,8 +95,8 @@ def _run(
     loss, learned = summed_loss(model, batch, **extra)
     keys = shifted(recorder.keys, model.config.memory_shift)
     kept = [
-        (keys[row][:, said[row]].float(), recorder.values[row][:, said[row]].float())
-        for row in range(len(rows))
+        (keys[row][:, mask].float(), recorder.values[row][:, mask].float(), batch["input_ids"][row][mask])
+        for row, mask in enumerate(said)
     ]
     return float(loss), learned, kept
 
@@ -235,4 +235,5 @@ def memory_of(loaded: LoadedModel, facts: Sequence[Fact]) -> ExternalMemory:
     assert loaded.codec is not None
     texts = [of_declaration(loaded.codec, fact.lemma).text for fact in facts]
     pairs = Reader(loaded.model, loaded.max_context).read(texts)
-    return ExternalMemory(None, pairs.keys, pairs.values, loaded.model.device)
+    tokens = np.array([token for text in texts for token in text.tokens[-text.kept :]], np.int32)
+    return ExternalMemory(None, pairs.keys, pairs.values, loaded.model.device, tokens)

@@ -71,8 +71,8 @@ def summed_loss(model: Any, batch: Mapping[str, Tensor], **extra: Any) -> tuple[
 
 def _has_plain_head(model: Any) -> bool:
     """Whether its logits are what its head makes of the hidden states, and nothing else."""
-    changed = ("final_logit_softcapping", "logit_scale", "logits_scaling", "lm_head_multiplier")
-    return not any(getattr(model.config, name, None) for name in changed)
+    scaled = ("final_logit_softcapping", "logit_scale", "logits_scaling", "lm_head_multiplier")
+    return not any(getattr(model.config, name, None) for name in (*scaled, "memory_copy"))
 
 
 def _autocast(device: torch.device) -> torch.autocast:

@@ -29,7 +29,7 @@ class ExactMemory:
             torch.stack([it[head, entries[head].clamp(min=0)] for head in range(heads)]) * found[..., None]
             for it in (self.keys.to(queries), self.values.to(queries))
         )
-        return Retrieved(keys, values, found, entries)
+        return Retrieved(keys, values, found, entries, torch.full_like(entries, -1))
 
 
 class Recorded:

@@ -48,7 +48,8 @@ def random_answer(seed: int, groups: int, asked: int, k: int, width: int) -> Ret
     found = drawn(seed + 1, groups, asked, k) > 0
     keys = unit(drawn(seed + 2, groups, asked, k, width)) * found[..., None]
     values = drawn(seed + 3, groups, asked, k, width) * found[..., None]
-    return Retrieved(keys, values, found, torch.where(found, 1, -1))
+    entries = torch.where(found, 1, -1)
+    return Retrieved(keys, values, found, entries, entries)
 
 
 def softmax(scores: np.ndarray) -> np.ndarray:

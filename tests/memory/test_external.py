@@ -181,7 +181,7 @@ def test_a_union_finds_the_nearest_of_all(sizes: list[int], k: int, distinct: in
         memory, entry = union.locate(int(found.entries[tuple(place)]))
         assert 0 <= entry < sizes[memory]
         places[tuple(place)] = int(starts[memory]) + entry
-    mapped = Retrieved(found.keys, found.values, found.found, places)
+    mapped = Retrieved(found.keys, found.values, found.found, places, found.tokens)
     check(mapped, keys, values, nearest(keys, asked, k))
 
 

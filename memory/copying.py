@@ -1,0 +1,99 @@
+"""Copying from a memory: the next token may be the one that an entry which was looked up is of.
+
+The attention layer makes a vector of what it finds, and it is for the layers above to learn what it is worth:
+a name that nobody has seen in training is found, and hardly ever said. Here the entries have a say:
+
+    p(t) = (1 - λ) p_model(t) + λ p_copy(t)
+    p_copy(t): the mean over heads of the sum of softmax(scale · cosine) over the entries of token t
+    λ = σ(slope · (c - c0)), where c is the mean over heads of the nearest entry's cosine
+
+After Khandelwal et al. 2020, "Generalization through Memorization: Nearest Neighbor Language Models", section
+2, with keys and queries of the memory layer in place of the last layer's: one look-up serves both. Each token
+has its own share, as He et al. 2021, "Efficient Nearest Neighbor Language Models", section 4.1, learn it from
+such features: what is nearer is more likely meant.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+@dataclass(frozen=True, slots=True)
+class CopyRule:
+    """How much a model copies: see the module's docstring."""
+
+    #: The cosine c0 at which half of the probability is copied.
+    centre: float
+    slope: float
+    scale: float
+
+    @classmethod
+    def of(cls, config: Any) -> Self | None:
+        """A model's rule; None where it never copies."""
+        if config.memory_copy is None:
+            return None
+        return cls(config.memory_copy, config.memory_copy_slope, config.memory_copy_scale)
+
+    def share(self, nearest: Tensor) -> Tensor:
+        """The logits of λ, from the mean cosine of the heads' nearest entries."""
+        return self.slope * (nearest - self.centre)
+
+
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    """What N tokens of a batch looked up: their rows and places (N,), the rest (N, H, K)."""
+
+    rows: Tensor
+    places: Tensor
+    cosines: Tensor
+    #: -1 where there is nothing to copy.
+    tokens: Tensor
+
+
+class Copies:
+    """What a run of a model has looked up, and then what comes of it: handed to the layers, for one run."""
+
+    def __init__(self, rule: CopyRule) -> None:
+        self._rule = rule
+        self._heard: list[_Heard] = []
+
+    def keep(self, rows: Tensor, places: Tensor, cosines: Tensor, tokens: Tensor) -> None:
+        """Take what some tokens found: rows and places (N,) in the batch, cosines and tokens (N, H, K)."""
+        self._heard.append(_Heard(rows, places, cosines, tokens))
+
+    def mixed(self, logits: Tensor, columns: Tensor) -> Tensor:
+        """Return the mixture's log-probabilities, (B, T', V), where anything was found; the logits elsewhere.
+
+        Args:
+            logits: (B, T', V), the model's own.
+            columns: (T',), the tokens of the batch that they are of.
+        """
+        for heard in self._heard:
+            at = (columns == heard.places[:, None]).long()
+            kept = at.any(dim=1) & (heard.tokens >= 0).any(dim=(1, 2))
+            if not kept.any():
+                continue
+            row, column = heard.rows[kept], at.argmax(dim=1)[kept]
+            own = logits[row, column].float().log_softmax(dim=-1)
+            mixture = self._mixture(own, heard.cosines[kept].float(), heard.tokens[kept])
+            logits = logits.index_put((row, column), mixture.to(logits.dtype))
+        return logits
+
+    def _mixture(self, own: Tensor, cosines: Tensor, tokens: Tensor) -> Tensor:
+        """(N, V), from log-probabilities (N, V), cosines and tokens (N, H, K), at least one of them known."""
+        known = tokens >= 0
+        heads = known.any(dim=2)
+        near = cosines.masked_fill(~known, -torch.inf)
+        weights = (near * self._rule.scale).masked_fill(~heads[..., None], 0.0).softmax(dim=2)
+        weights = weights * heads[..., None] / heads.sum(dim=1)[:, None, None]
+        places = tokens.clamp(min=0).flatten(1)
+        copied = torch.zeros_like(own).scatter_add(1, places, weights.flatten(1)).log()
+        nearest = near.amax(dim=2).masked_fill(~heads, 0.0).sum(dim=1) / heads.sum(dim=1)
+        share = self._rule.share(nearest)[:, None]
+        said = functional.logsigmoid(-share) + own
+        return torch.logaddexp(said, functional.logsigmoid(share) + copied)
