@@ -47,13 +47,14 @@ class _Read(Exception):
 
 
 class _Keeper:
-    """A recorder that stops the model, and what it was told: (B, H, T, D) both."""
+    """A recorder that stops the model, and what it was told: (B, H, T, D) each."""
 
     keys: Tensor
     values: Tensor
+    queries: Tensor
 
     def keep(self, keys: Tensor, values: Tensor, queries: Tensor) -> None:
-        self.keys, self.values = keys, values
+        self.keys, self.values, self.queries = keys, values, queries
         raise _Read
 
 
@@ -98,15 +99,26 @@ class Reader:
         keys, values = np.empty(width, np.float16), np.empty(width, np.float16)
         for batch in _batches([len(text.tokens) for text in cut], self._batch_tokens):
             found = self._run([cut[place].tokens for place in batch])
+            pairs = shifted(found.keys, self._shift).half(), found.values.half()
             for row, place in enumerate(batch):
                 length, kept = len(cut[place].tokens), cut[place].kept
-                for all_rows, tensor in zip((keys, values), found, strict=True):
+                for all_rows, tensor in zip((keys, values), pairs, strict=True):
                     part = tensor[row, :, length - kept : length].transpose(0, 1)
                     all_rows[ends[place] : ends[place + 1]] = part.cpu().numpy()
         return Pairs(keys, values)
 
-    def _run(self, rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
-        """Keys and values (B, H, T, D) in float16; padded on the right, which no token before it sees."""
+    @torch.inference_mode()
+    def ask(self, texts: Sequence[Sequence[int]]) -> Tensor:
+        """Return what the last tokens of some texts look up: (N, H, D), of unit length, H the query heads.
+
+        Of a text that is too long the beginning is left out, as in reading.
+        """
+        cut = [text[-self._max_tokens :] for text in texts]
+        queries = self._run(cut).queries
+        return torch.stack([queries[row, :, len(text) - 1] for row, text in enumerate(cut)]).float()
+
+    def _run(self, rows: Sequence[Sequence[int]]) -> _Keeper:
+        """What the memory layer makes of rows; padded on the right, which no token before it sees."""
         longest, device = max(map(len, rows)), self._model.device
         ids = torch.tensor([[*row, *[0] * (longest - len(row))] for row in rows], device=device)
         keeper = _Keeper()
@@ -114,7 +126,7 @@ class Reader:
             try:
                 self._model(input_ids=ids, use_cache=False, recorder=keeper)
             except _Read:
-                return shifted(keeper.keys, self._shift).half(), keeper.values.half()
+                return keeper
         raise AssertionError("a model with a memory layer tells its recorder")
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prover.decoder.options import FAILURES, LIBRARY, SHIPPED, STEPS, DecoderOptions, memories_of
+from prover.decoder.options import FAILURES, LIBRARY, POINTED, SHIPPED, STEPS, DecoderOptions, memories_of
 from prover.errors import InputError
 from prover.generators.base import TacticGenerator
 from prover.generators.portfolio import Portfolio
@@ -24,12 +25,13 @@ from prover.premises import (
 )
 
 if TYPE_CHECKING:
+    from prover.decoder.checkpoint import LoadedModel
     from prover.generators.experience import Experience
 
 #: What there is; ``a+b`` is a mixture of ``a`` and ``b``, and with ``a,b`` the second joins after a while.
-PARTS = ("portfolio", "knn", "decoder")
+PARTS = ("portfolio", "knn", "memory", "decoder")
 #: What a part counts in a mixture, before the weights are normalised (docs/log.md says how it was found).
-WEIGHTS = {"portfolio": 1.0, "knn": 1.0, "decoder": 1.0}
+WEIGHTS = {"portfolio": 1.0, "knn": 1.0, "memory": 1.0, "decoder": 1.0}
 #: The power of a decoder's verdict on a candidate (docs/log.md).
 VERDICT = 1.0
 
@@ -59,8 +61,8 @@ def parts_of(name: str) -> list[str]:
 
 
 def has_decoder(name: str) -> bool:
-    """Say whether a generator is a decoder, or has one in it."""
-    return "decoder" in parts_of(name)
+    """Say whether a generator runs a decoder, if only to ask its memory."""
+    return not {"decoder", "memory"}.isdisjoint(parts_of(name))
 
 
 def learns(name: str, decoder: DecoderOptions = SHIPPED) -> bool:
@@ -74,7 +76,12 @@ def learns(name: str, decoder: DecoderOptions = SHIPPED) -> bool:
 
 def _memories(name: str, decoder: DecoderOptions) -> tuple[str, ...]:
     """What the decoder of a generator is to remember; nothing without one."""
-    return memories_of(decoder) if has_decoder(name) else ()
+    return memories_of(decoder) if "decoder" in parts_of(name) else ()
+
+
+def _pointed(decoder: DecoderOptions) -> tuple[str, ...]:
+    """The memories whose declarations are named."""
+    return memories_of(replace(decoder, memory=POINTED) if decoder.memory is None else decoder)
 
 
 def needs_corpus(name: str, decoder: DecoderOptions = SHIPPED) -> bool:
@@ -83,9 +90,12 @@ def needs_corpus(name: str, decoder: DecoderOptions = SHIPPED) -> bool:
     Raises:
         InputError: the decoder's model cannot be found, or can't be asked so, or remember what it should.
     """
-    if "knn" in parts_of(name):
+    parts = parts_of(name)
+    if "memory" in parts:
+        return bool(_pointed(decoder))
+    if "knn" in parts:
         return True
-    if not has_decoder(name):
+    if "decoder" not in parts:
         return False
     from prover.decoder.loading import shows_context
 
@@ -160,14 +170,54 @@ class _Parts:
         self._remember = remember
         self._read = read
         self._corpus: PremiseCorpus | None = None
+        self._loaded: LoadedModel | None = None
 
     async def make(self, part: str) -> TacticGenerator:
         if self._corpus is None and needs_corpus(part, self._decoder):
             self._corpus = await self._read()
-        if part != "decoder":
+        if part not in ("memory", "decoder"):
             return await asyncio.to_thread(make_baseline, part, self._corpus)
-        opening = _opened_decoder(self._decoder, self._corpus, self._report, self._remember)
-        return await self._holding.enter_async_context(opening)
+        self._report("Loading the decoder", 0, 0)
+        return await self._holding.enter_async_context(
+            self._opened_decoder() if part == "decoder" else self._opened_pointing()
+        )
+
+    async def _model(self) -> LoadedModel:
+        """The one model of all parts."""
+        from prover.decoder.loading import load_model
+
+        if self._loaded is None:
+            self._loaded = await load_model(self._decoder)
+        return self._loaded
+
+    @asynccontextmanager
+    async def _opened_decoder(self) -> AsyncIterator[TacticGenerator]:
+        """A decoder with all that it is to remember."""
+        from prover.decoder.loading import opened_decoder
+
+        memories = memories_of(self._decoder)
+        if not memories:
+            async with opened_decoder(self._decoder, self._corpus, loaded=self._loaded) as decoder:
+                yield decoder
+            return
+        from prover.recall.generator import Remembering
+        from prover.recall.opening import opened_recall
+
+        loaded = await self._model()
+        async with (
+            opened_recall(loaded, memories, self._corpus, self._report, self._remember) as recall,
+            opened_decoder(self._decoder, self._corpus, recall, loaded) as decoder,
+        ):
+            yield Remembering(decoder, recall)
+
+    @asynccontextmanager
+    async def _opened_pointing(self) -> AsyncIterator[TacticGenerator]:
+        """What the memory of the decoder's model names."""
+        from prover.recall.opening import opened_pointing
+
+        chosen = _pointed(self._decoder)
+        async with opened_pointing(await self._model(), chosen, self._corpus, self._report) as pointing:
+            yield pointing
 
 
 def check_remember(name: str, decoder: DecoderOptions, remember: Path | None) -> None:
@@ -181,30 +231,6 @@ def check_remember(name: str, decoder: DecoderOptions, remember: Path | None) ->
             f"{name} remembers no steps or failures that could be kept in {remember}: take a decoder whose "
             "checkpoint has a memory layer (--model), or leave out --remember"
         )
-
-
-@asynccontextmanager
-async def _opened_decoder(
-    options: DecoderOptions, corpus: PremiseCorpus | None, report: Report, remember: Path | None
-) -> AsyncIterator[TacticGenerator]:
-    """A decoder with all that it is to remember."""
-    from prover.decoder.loading import load_model, opened_decoder
-
-    report("Loading the decoder", 0, 0)
-    memories = memories_of(options)
-    if not memories:
-        async with opened_decoder(options, corpus) as decoder:
-            yield decoder
-        return
-    from prover.recall.generator import Remembering
-    from prover.recall.opening import opened_recall
-
-    loaded = await load_model(options)
-    async with (
-        opened_recall(loaded, memories, corpus, report, remember) as recall,
-        opened_decoder(options, corpus, recall, loaded) as decoder,
-    ):
-        yield Remembering(decoder, recall)
 
 
 def make_baseline(

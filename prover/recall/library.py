@@ -303,6 +303,10 @@ class LibraryMemory:
         masks = [store.mask(modules) for store in self._stores]
         return self._memory.view(EntryMask(np.concatenate(masks)))
 
+    def name_of(self, entry: int) -> str:
+        """The declaration that an entry of a view belongs to."""
+        return self.passage_of(entry)[0].name
+
     def passage_of(self, entry: int) -> tuple[Passage, int]:
         """The passage that an entry of a view belongs to, and which of its tokens it is.
 

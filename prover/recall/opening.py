@@ -16,6 +16,7 @@ from prover.premises import PremiseCorpus, Report
 from prover.recall.experience import Experience, open_store
 from prover.recall.library import LibraryMemory, build_library, completed, kind_of, memory_folder
 from prover.recall.own import OwnDeclarations
+from prover.recall.pointing import Pointing
 from prover.recall.source import Recall
 from prover.settings import settings
 
@@ -56,6 +57,34 @@ async def opened_recall(
             yield recall
         finally:
             await recall.close()
+
+
+@asynccontextmanager
+async def opened_pointing(
+    loaded: LoadedModel, memories: Collection[str], corpus: PremiseCorpus | None, report: Report
+) -> AsyncIterator[Pointing]:
+    """Make the generator that names what a model's memory finds.
+
+    Args:
+        memories: see :func:`opened_recall`; of steps and failures nothing is named.
+
+    Raises:
+        InputError, ModelUnavailable: as :func:`opened_recall`; or there is nothing to be named.
+    """
+    if not {LIBRARY, FILE} & set(memories):
+        raise InputError(
+            "the generator memory names declarations of the library and of the file at hand: leave one of "
+            f"them in --memory ({LIBRARY}, {FILE})"
+        )
+    kind, codec = kind_of(loaded)
+    with ExitStack() as holding:
+        library = None
+        if LIBRARY in memories:
+            library = holding.enter_context(await _library(loaded, kind, corpus, report))
+        declared = {it.name: it for it in corpus.premises} if corpus is not None else {}
+        reader, device = Reader(loaded.model, loaded.max_context), loaded.model.device
+        own = OwnDeclarations(codec, reader, device) if FILE in memories else None
+        yield Pointing(loaded, declared, library, own)
 
 
 async def _library(

@@ -14,7 +14,7 @@ from prover.generators.base import Query
 from prover.lean.messages import Declaration
 from prover.premises import is_generated
 from prover.recall.passages import LEMMA, REMEMBERED, of_declaration
-from prover.recall.shelf import Shelf, TextReader
+from prover.recall.shelf import Located, Shelf, TextReader
 
 if TYPE_CHECKING:
     import torch
@@ -25,7 +25,7 @@ CAPACITY = 1 << 17
 _SCOPES = 64
 
 #: The name and type of a declaration, on one line.
-_Said = tuple[str, str]
+Said = tuple[str, str]
 
 
 class OwnDeclarations:
@@ -33,9 +33,9 @@ class OwnDeclarations:
 
     def __init__(self, codec: Codec, reader: TextReader, device: torch.device | str = "cpu") -> None:
         self._codec = codec
-        self._shelf: Shelf[_Said] = Shelf(reader, CAPACITY, device)
+        self._shelf: Shelf[Said] = Shelf(reader, CAPACITY, device)
         #: By the id of ``own``, which is kept so that no other has it.
-        self._scopes: OrderedDict[int, tuple[Sequence[Declaration], frozenset[_Said]]] = OrderedDict()
+        self._scopes: OrderedDict[int, tuple[Sequence[Declaration], frozenset[Said]]] = OrderedDict()
 
     def is_due(self, queries: Iterable[Query]) -> bool:
         """Whether declarations that these queries may use wait to be read; they do from now on."""
@@ -53,7 +53,12 @@ class OwnDeclarations:
         said = self._said(query.scope)
         return self._shelf.view(said, said.__contains__) if said else ()
 
-    def _said(self, scope: Scope) -> frozenset[_Said]:
+    def located(self, query: Query) -> tuple[Located[Said], ...]:
+        """The same, with the name and type of what each entry is of."""
+        said = self._said(query.scope)
+        return self._shelf.located(said, said.__contains__) if said else ()
+
+    def _said(self, scope: Scope) -> frozenset[Said]:
         """The declarations of a scope, which are noted when it is seen first."""
         own, known = scope.own, self._scopes.get(id(scope.own))
         if known is None:
@@ -62,7 +67,7 @@ class OwnDeclarations:
                 self._scopes.popitem(last=False)
         return known[1]
 
-    def _noted(self, declaration: Declaration) -> _Said:
+    def _noted(self, declaration: Declaration) -> Said:
         type_ = " ".join(declaration.type.split())
         line = Declaration(
             declaration.name, declaration.kind, declaration.module, type_, declaration.constants

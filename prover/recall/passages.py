@@ -6,6 +6,8 @@ tried is read at the goal it was tried on, with its verdict behind it:
     <GOAL> ⊢ type </GOAL>  <TACTIC> exact name <END>
     <GOAL> g </GOAL>       <TACTIC> t <END> <PROOF>, or another <TACTIC> where it failed
 
+Who asks for a name at a goal asks behind the same tokens that it was read behind, ``exact`` and its space.
+
 The goal is a context that is read and not kept: its tokens' keys would be most of a memory, and what is
 looked for is what to say next at such a goal, which the keys of the tactic's tokens stand for.
 """
@@ -13,6 +15,7 @@ looked for is what to say next at such a goal, which the keys of the tactic's to
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import takewhile
 
 from memory.building import Document, Reading
 from memory.catalogue import Passage
@@ -22,6 +25,10 @@ from prover.lean.messages import Declaration
 
 #: Tokens of a goal that are read before what is kept, the last ones: a target stands at the end.
 CONTEXT_TOKENS = 160
+#: What stands before the name of a declaration.
+_NAMING = "exact "
+#: Some that have nothing in common.
+_NAMES = ("Nat.le", "foo", "«1»")
 #: Kinds of passages.
 DECLARATION, LEMMA, STEP, FAILURE = "declaration", "lemma", "step", "failure"
 #: Kinds of declarations that are remembered.
@@ -30,8 +37,16 @@ REMEMBERED = frozenset(("theorem", "definition", "inductive", "constructor", "ax
 
 def of_declaration(codec: Codec, declaration: Declaration, kind: str = DECLARATION) -> Reading:
     """A declaration as the goal that it proves."""
-    said = (Mark.TACTIC, *answer(f"exact {declaration.name}"))
+    said = (Mark.TACTIC, *answer(f"{_NAMING}{declaration.name}"))
     return _reading(codec, f"⊢ {declaration.type}", said, declaration.name, declaration.module, kind)
+
+
+def asking(codec: Codec, goal: str) -> tuple[int, ...]:
+    """The tokens behind which a declaration's name was read, with a goal in place of what it proves."""
+    # Whether the space is a token of its own, or the name's, is a tokenizer's matter.
+    said = (codec.encode((Mark.TACTIC, *answer(_NAMING + name))) for name in _NAMES)
+    shared = takewhile(lambda tokens: len(set(tokens)) == 1, zip(*said, strict=False))
+    return (*_context(codec, goal), *(tokens[0] for tokens in shared))
 
 
 def of_tactic(
@@ -49,7 +64,10 @@ def document_of(codec: Codec, module: str, declared: Sequence[Declaration]) -> D
 
 
 def _reading(codec: Codec, goal: str, said: Sequence[Piece], name: str, module: str, kind: str) -> Reading:
+    return Reading(_context(codec, goal), Passage(name, module, kind, codec.encode(said)))
+
+
+def _context(codec: Codec, goal: str) -> tuple[int, ...]:
     context = codec.encode((Mark.GOAL, goal, Mark.GOAL_END))
     # The opening mark stays, whatever is cut.
-    cut = context if len(context) <= CONTEXT_TOKENS else (context[0], *context[1 - CONTEXT_TOKENS :])
-    return Reading(cut, Passage(name, module, kind, codec.encode(said)))
+    return context if len(context) <= CONTEXT_TOKENS else (context[0], *context[1 - CONTEXT_TOKENS :])

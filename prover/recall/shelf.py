@@ -13,6 +13,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from memory.building import Reading
 from memory.catalogue import Passage
@@ -51,14 +52,29 @@ class Read:
 
 
 @dataclass(frozen=True, slots=True)
+class Located(Generic[Key]):
+    """A view of a memory that knows which passage each entry is of."""
+
+    memory: Memory
+    #: Of all passages of the memory, in the order of their entries, and where each ends.
+    keys: tuple[Key, ...]
+    ends: NDArray[np.int64]
+
+    def key_at(self, entry: int) -> Key:
+        """The key of the passage that an entry belongs to."""
+        return self.keys[int(np.searchsorted(self.ends, entry, side="right"))]
+
+
+@dataclass(frozen=True, slots=True)
 class _Half(Generic[Key]):
     memory: ExternalMemory
     #: Of each passage, in the order of its entries.
     lengths: dict[Key, int]
 
-    def view(self, keep: Callable[[Key], bool]) -> Memory:
+    def view(self, keep: Callable[[Key], bool]) -> Located[Key]:
         kept = np.fromiter(map(keep, self.lengths), np.bool_, len(self.lengths))
-        return self.memory.view(kept.repeat(np.fromiter(self.lengths.values(), np.int64, len(kept))))
+        lengths = np.fromiter(self.lengths.values(), np.int64, len(kept))
+        return Located(self.memory.view(kept.repeat(lengths)), tuple(self.lengths), lengths.cumsum())
 
 
 class Shelf(Generic[Key]):
@@ -82,7 +98,7 @@ class Shelf(Generic[Key]):
         self._waiting: dict[Key, Callable[[], Reading]] = {}
         #: The older one first.
         self._halves: tuple[_Half[Key], ...] = ()
-        self._views: OrderedDict[Hashable, tuple[Memory, ...]] = OrderedDict()
+        self._views: OrderedDict[Hashable, tuple[Located[Key], ...]] = OrderedDict()
 
     def __len__(self) -> int:
         """Entries."""
@@ -154,10 +170,14 @@ class Shelf(Generic[Key]):
             name: of the view: another view has another name.
             keep: says of a key whether its passage is to be found.
         """
+        return tuple(it.memory for it in self.located(name, keep))
+
+    def located(self, name: Hashable, keep: Callable[[Key], bool]) -> tuple[Located[Key], ...]:
+        """As :meth:`view`, with what the entries are of."""
         with self._lock:
             if name not in self._views:
                 views = (half.view(keep) for half in self._halves)
-                self._views[name] = tuple(view for view in views if len(view))
+                self._views[name] = tuple(view for view in views if len(view.memory))
                 if len(self._views) > _VIEWS:
                     self._views.popitem(last=False)
             self._views.move_to_end(name)

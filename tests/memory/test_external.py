@@ -212,6 +212,37 @@ def test_a_union_orders_by_more_than_bfloat16() -> None:
     assert found.tolist() == whole
 
 
+def test_tokens_come_with_their_entries() -> None:
+    """Through views, unions, growing and dropping; -1 where nothing was said or found."""
+    keys, values = pairs(0, 40)
+    said = np.arange(100, 140, dtype=np.int32)
+    told = ExternalMemory("exact", keys[:20], values[:20], tokens=said[:20])
+    told.extend(keys[20:30], values[20:30], said[20:30])
+    told.extend(keys[30:], values[30:])
+    expected = np.where(np.arange(40) < 30, said, -1)
+    found = told.look_up(queries(1, 3), 50)
+    assert torch.equal(found.tokens >= 0, found.found & (found.entries < 30))
+    view = told.view(np.arange(40) % 2 == 1).look_up(queries(1, 3), 5)
+    assert view.tokens.tolist() == expected[view.entries.numpy()].tolist()
+    recent = RecentMemory(H, D, 6)
+    for start in range(0, 40, 4):
+        rows = (torch.from_numpy(it[start : start + 4]).transpose(0, 1) for it in (keys, values))
+        recent.add(*rows, torch.from_numpy(said[start : start + 4]))
+        recent.check_invariants()
+    newest = recent.look_up(queries(1, 3), 8)
+    assert newest.tokens.tolist() == np.where(newest.found.numpy(), newest.entries + 100, -1).tolist()
+    union = UnionMemory([told, recent])
+    both = union.look_up(queries(1, 3), 46)
+    for place in both.found.nonzero().tolist():
+        memory, entry = union.locate(int(both.entries[tuple(place)]))
+        assert int(both.tokens[tuple(place)]) == (entry + 100 if memory or entry < 30 else -1)
+    with pytest.raises(MemoryInputError, match="one integer each"):
+        ExternalMemory("exact", keys, values, tokens=said[:9])
+    with pytest.raises(MemoryInputError, match="one integer each"):
+        told.extend(keys[:3], values[:3], said[:4])
+    assert len(told) == len(told.look_up(queries(1, 1), 40).tokens[0, 0]) == 40, "refused whole"
+
+
 # --- the newest -----------------------------------------------------------------------------------
 
 

@@ -1,0 +1,149 @@
+"""Names the declarations that a decoder's memory finds at a goal, as lemmas to prove it with.
+
+A declaration was read as the goal that it proves, with its name as what to say there. So who asks at another
+goal in the same words finds declarations that prove such goals: a model's keys and queries are a dense
+retriever (Karpukhin et al. 2020, "Dense Passage Retrieval") of all that it has read, known or new, for one
+look-up a state. What to do with a lemma is said by the rules of the kNN baseline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from memory.attention import by_group, by_token
+from memory.lookup import Memory
+from memory.modeling import memory_shape
+from memory.reading import Reader
+from prover.decoder.checkpoint import LoadedModel
+from prover.generators.base import Candidate, Query
+from prover.generators.lemma_tactics import Near, propose
+from prover.generators.lemmas import Lemma
+from prover.generators.portfolio import rank
+from prover.generators.printed import shape
+from prover.lean.messages import Declaration
+from prover.recall.library import LibraryMemory, kind_of
+from prover.recall.own import OwnDeclarations, Said
+from prover.recall.passages import asking
+from prover.recall.shelf import Located
+
+#: Candidates a state, lemmas that they are made of, and entries that each head looks up.
+WIDTH, LEMMAS, NEIGHBOURS = 40, 50, 64
+#: A lemma counts by this power of its weight: weights of a softmax fall too fast for all but the first.
+FLATTENING = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A memory of declarations, and whose an entry is."""
+
+    memory: Memory
+    name_at: Callable[[int], str]
+
+
+class Pointing:
+    """A tactic generator: what can be done with the lemmas that a memory finds; blind to history."""
+
+    name = "memory"
+
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        declared: Mapping[str, Declaration],
+        library: LibraryMemory | None = None,
+        own: OwnDeclarations | None = None,
+    ) -> None:
+        """Make one.
+
+        Args:
+            loaded: a decoder with a memory layer, and marks of our own.
+            declared: the library's declarations by name, with ``library``.
+            own: what files at hand have declared.
+
+        Raises:
+            InputError: the decoder is no such model.
+        """
+        _, self._codec = kind_of(loaded)
+        self._reader = Reader(loaded.model, loaded.max_context)
+        model = loaded.model
+        self._scale = model.model.layers[memory_shape(model).layer].self_attn.memory_scale.detach().float()
+        self._groups = memory_shape(model).heads
+        self._declared = declared
+        self._library = library
+        self._own = own
+        self._model_hash = loaded.content_hash
+
+    @property
+    def content_hash(self) -> str:
+        """16 hex digits: of the model, of what it remembers of the library, and of how it is asked."""
+        library = self._library.content_hash if self._library else ""
+        parts = (self._model_hash, library, self._own is not None, WIDTH, LEMMAS, NEIGHBOURS, FLATTENING)
+        return hashlib.sha256(repr(("pointing 1", parts)).encode()).hexdigest()[:16]
+
+    async def generate(self, queries: Sequence[Query]) -> list[list[Candidate]]:
+        return await asyncio.to_thread(self._answer, queries)
+
+    def _answer(self, queries: Sequence[Query]) -> list[list[Candidate]]:
+        if self._own is not None and self._own.is_due(queries):
+            self._own.read()
+        goals = [query.state.goals[0] for query in queries]
+        asked = self._reader.ask([asking(self._codec, goal.pretty) for goal in goals])
+        found = (self._near(query, one) for query, one in zip(queries, asked, strict=True))
+        return [rank(propose(Near(goal, near)), WIDTH) for goal, near in zip(goals, found, strict=True)]
+
+    def _near(self, query: Query, asked: Tensor) -> list[Lemma]:
+        """The theorems found for queries (H, D), the best first."""
+        own = {it.name: it for it in query.scope.own}
+        named = self.pointed(asked, self._sources(query))
+        there = [(it, w) for name, w in named if (it := own.get(name) or self._declared.get(name))]
+        theorems = [(it, weight) for it, weight in there if it.kind == "theorem"][:LEMMAS]
+        best = max((weight for _, weight in theorems), default=1.0)
+        return [Lemma(it.name, (weight / best) ** FLATTENING, shape(it.type)) for it, weight in theorems]
+
+    def _sources(self, query: Query) -> list[Source]:
+        found = []
+        if self._library is not None:
+            found.append(Source(self._library.view(query.scope.modules), self._library.name_of))
+        if self._own is not None:
+            found += [Source(part.memory, partial(_own_name, part)) for part in self._own.located(query)]
+        return [source for source in found if len(source.memory)]
+
+    def pointed(self, asked: Tensor, sources: Sequence[Source]) -> list[tuple[str, float]]:
+        """Return the declarations that queries (H, D) of unit length find with their weights, the best first.
+
+        A head's weights are the softmax of its scores over all that it finds; a declaration has the mean over
+        heads of the sums of its entries'.
+        """
+        weights: defaultdict[str, float] = defaultdict(float)
+        found = [self._scores(asked, source.memory) for source in sources]
+        if not found:
+            return []
+        shares = torch.cat([scores for scores, _ in found], dim=1).softmax(dim=1) / len(asked)
+        start = 0
+        for source, (_, entries) in zip(sources, found, strict=True):
+            own = shares[:, start : start + entries.shape[1]]
+            start += entries.shape[1]
+            for weight, entry in zip(own.flatten().tolist(), entries.flatten().tolist(), strict=True):
+                if entry >= 0:
+                    weights[source.name_at(entry)] += weight
+        return sorted(weights.items(), key=lambda it: (-it[1], it[0]))
+
+    def _scores(self, asked: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
+        """Scores and entries (H, K) of what queries (H, D) find; -inf and -1 where there is no more."""
+        queries = by_group(asked[None], self._groups)
+        got = memory.look_up(queries, NEIGHBOURS)
+        cosines = torch.einsum("gqd,gqkd->gqk", queries, got.keys.float())
+        cosines, entries, there = (by_token(it, 1)[0] for it in (cosines, got.entries, got.found))
+        return (cosines * self._scale[:, None]).masked_fill(~there, -torch.inf), entries
+
+
+def _own_name(part: Located[Said], entry: int) -> str:
+    name, _ = part.key_at(entry)
+    return name
