@@ -27,6 +27,7 @@ from prover.decoder.checkpoint import LoadedModel, load_checkpoint
 from prover.lean.messages import Declaration
 from prover.premises import PremiseCorpus
 from prover.recall.library import LIBRARY, kind_of, memory_folder
+from prover.recall.pointing import Source
 from prover.settings import settings
 from prover.training.dataset import RowMaker, divided
 from prover.training.episodes import Episodes, Story, stories
@@ -36,10 +37,12 @@ from prover.training.memory_figures import (
     Fact,
     LibraryOf,
     Told,
+    by_words,
     made_up,
     memory_of,
     naming,
     perplexities,
+    pointed,
     renamed_facts,
 )
 from prover.training.recipe import Recipe
@@ -71,7 +74,11 @@ def main() -> None:
                 ("held-out theorems, renamed", renamed_facts(theorems, asked.facts, asked.seed)),
                 ("facts made up of syllables", made_up(asked.facts, asked.seed)),
             ):
-                asyncio.run(_facts_table(loaded, memory, title, facts, library.premises))
+                seen = [it for it in library.premises if it.module not in unseen]
+                known = memory.view(EntryMask(store.mask({it.module for it in seen})))
+                source = Source(known, lambda entry: store.passage_at(entry)[0].name)
+                _pointed_table(loaded, source, title, facts, seen)
+                asyncio.run(_facts_table(loaded, known, title, facts, library.premises))
 
 
 def _held_out(loaded: LoadedModel, asked: argparse.Namespace, library: PremiseCorpus) -> list[Told]:
@@ -130,9 +137,21 @@ def _perplexity_table(loaded: LoadedModel, told: list[Told], library: LibraryOf,
         print(line, flush=True)
 
 
+def _pointed_table(
+    loaded: LoadedModel, library: Source, title: str, facts: Sequence[Fact], seen: Sequence[Declaration]
+) -> None:
+    print(f"{len(facts)} {title}:       found foremost   among ten")
+    for name, found in (
+        ("the facts in memory", pointed(loaded, facts, None)),
+        ("and what else the library has", pointed(loaded, facts, library)),
+        ("by constants and words (BM25)", by_words(facts, seen)),
+    ):
+        print(f"{name:>40}{found.at_1:>15.1%}{found.at_10:>12.1%}", flush=True)
+
+
 async def _facts_table(
     loaded: LoadedModel,
-    library: ExternalMemory,
+    library: Memory,
     title: str,
     facts: Sequence[Fact],
     premises: Sequence[Declaration],

@@ -219,7 +219,7 @@ def _folders(folder: Path | None) -> list[Path]:
 @memory.command(context_settings={"max_content_width": 100})
 @click.argument("goal")
 @click.option(
-    "--tactic", default="exact", show_default=True, metavar="PREFIX", help="What has been said of a tactic."
+    "--tactic", metavar="PREFIX", help="What has been said of a tactic (default: what a name comes after)."
 )
 @click.option(
     "--top", type=click.IntRange(min=1), default=8, show_default=True, metavar="N", help="Shown of each list."
@@ -231,7 +231,13 @@ def _folders(folder: Path | None) -> list[Path]:
 @_folder
 @_json
 def query(
-    goal: str, tactic: str, top: int, modules: str | None, folder: Path | None, as_json: bool, **options: Any
+    goal: str,
+    tactic: str | None,
+    top: int,
+    modules: str | None,
+    folder: Path | None,
+    as_json: bool,
+    **options: Any,
 ) -> None:
     """Say which declarations are looked up at GOAL.
 

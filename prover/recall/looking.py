@@ -17,6 +17,7 @@ from prover.decoder.prompts import Mark
 from prover.errors import InputError
 from prover.recall.faults import as_prover_errors
 from prover.recall.library import kind_of
+from prover.recall.passages import asking
 
 if TYPE_CHECKING:
     from prover.recall.library import LibraryMemory
@@ -69,14 +70,14 @@ def look(
     loaded: LoadedModel,
     library: LibraryMemory,
     goal: str,
-    tactic: str = "exact",
+    tactic: str | None = None,
     modules: frozenset[str] | None = None,
 ) -> Looked:
     """Run a decoder on a goal and the beginning of a tactic, and see what its last token looks up.
 
     Args:
         goal: as Lean prints it; a bare target will do.
-        tactic: "" for what is looked up before anything is said.
+        tactic: what has been said of one; None: what comes before a lemma's name.
         modules: that may be looked up; None: all.
 
     Raises:
@@ -85,7 +86,8 @@ def look(
     """
     _, codec = kind_of(loaded)
     goal = goal if "⊢" in goal else f"⊢ {goal}"
-    ids = codec.encode((Mark.GOAL, goal, Mark.GOAL_END, Mark.TACTIC, *([tactic] if tactic else ())))
+    said = (Mark.GOAL, goal, Mark.GOAL_END, Mark.TACTIC, *([tactic] if tactic else ()))
+    ids = asking(codec, goal) if tactic is None else codec.encode(said)
     if len(ids) > loaded.max_context:
         raise InputError(
             f"The goal has {len(ids)} tokens with its tactic, and {loaded.name} takes "

@@ -16,7 +16,7 @@ from prover.premises import PremiseCorpus, Report
 from prover.recall.experience import Experience, open_store
 from prover.recall.library import LibraryMemory, build_library, completed, kind_of, memory_folder
 from prover.recall.own import OwnDeclarations
-from prover.recall.pointing import Pointing
+from prover.recall.pointing import Pointer, Pointing
 from prover.recall.source import Recall
 from prover.settings import settings
 
@@ -76,15 +76,16 @@ async def opened_pointing(
             "the generator memory names declarations of the library and of the file at hand: leave one of "
             f"them in --memory ({LIBRARY}, {FILE})"
         )
-    kind, codec = kind_of(loaded)
+    pointer = Pointer(loaded)
     with ExitStack() as holding:
         library = None
         if LIBRARY in memories:
-            library = holding.enter_context(await _library(loaded, kind, corpus, report))
+            library = holding.enter_context(await _library(loaded, kind_of(loaded)[0], corpus, report))
         declared = {it.name: it for it in corpus.premises} if corpus is not None else {}
-        reader, device = Reader(loaded.model, loaded.max_context), loaded.model.device
-        own = OwnDeclarations(codec, reader, device) if FILE in memories else None
-        yield Pointing(loaded, declared, library, own)
+        own = None
+        if FILE in memories:
+            own = OwnDeclarations(pointer.codec, pointer.reader, loaded.model.device)
+        yield Pointing(pointer, declared, library, own)
 
 
 async def _library(

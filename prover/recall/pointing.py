@@ -14,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,7 +29,7 @@ from prover.generators.lemma_tactics import Near, propose
 from prover.generators.lemmas import Lemma
 from prover.generators.portfolio import rank
 from prover.generators.printed import shape
-from prover.lean.messages import Declaration
+from prover.lean.messages import Declaration, Goal
 from prover.recall.library import LibraryMemory, kind_of
 from prover.recall.own import OwnDeclarations, Said
 from prover.recall.passages import asking
@@ -48,6 +49,54 @@ class Source:
     name_at: Callable[[int], str]
 
 
+class Pointer:
+    """Asks memories of one model which declarations would prove a goal."""
+
+    def __init__(self, loaded: LoadedModel) -> None:
+        """Take a decoder.
+
+        Raises:
+            InputError: it has no memory layer, or a tokenizer of its own.
+        """
+        _, self.codec = kind_of(loaded)
+        self.reader = Reader(loaded.model, loaded.max_context)
+        self.content_hash = loaded.content_hash
+        model: Any = loaded.model
+        layer = model.model.layers[memory_shape(model).layer].self_attn
+        self._scale = layer.memory_scale.detach().float()
+        self._groups = memory_shape(model).heads
+
+    def find(self, goal: str, sources: Sequence[Source]) -> list[tuple[str, float]]:
+        """Return the declarations that are found at a goal with their weights, the best first.
+
+        A head's weights are the softmax of its scores over all that it finds; a declaration has the mean over
+        heads of the sums of its entries'.
+        """
+        (asked,) = self.reader.ask([asking(self.codec, goal)])
+        found = [self._scores(asked, source.memory) for source in sources if len(source.memory)]
+        named = [source.name_at for source in sources if len(source.memory)]
+        if not found:
+            return []
+        shares = torch.cat([scores for scores, _ in found], dim=1).softmax(dim=1) / len(asked)
+        weights: defaultdict[str, float] = defaultdict(float)
+        start = 0
+        for name_at, (_, entries) in zip(named, found, strict=True):
+            own = shares[:, start : start + entries.shape[1]]
+            start += entries.shape[1]
+            for weight, entry in zip(own.flatten().tolist(), entries.flatten().tolist(), strict=True):
+                if entry >= 0:
+                    weights[name_at(entry)] += weight
+        return sorted(weights.items(), key=lambda it: (-it[1], it[0]))
+
+    def _scores(self, asked: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
+        """Scores and entries (H, K) of what queries (H, D) find; -inf and -1 where there is no more."""
+        queries = by_group(asked[None], self._groups)
+        got = memory.look_up(queries, NEIGHBOURS)
+        cosines = torch.einsum("gqd,gqkd->gqk", queries, got.keys.float())
+        cosines, entries, there = (by_token(it, 1)[0] for it in (cosines, got.entries, got.found))
+        return (cosines * self._scale[:, None]).masked_fill(~there, -torch.inf), entries
+
+
 class Pointing:
     """A tactic generator: what can be done with the lemmas that a memory finds; blind to history."""
 
@@ -55,7 +104,7 @@ class Pointing:
 
     def __init__(
         self,
-        loaded: LoadedModel,
+        pointer: Pointer,
         declared: Mapping[str, Declaration],
         library: LibraryMemory | None = None,
         own: OwnDeclarations | None = None,
@@ -63,29 +112,21 @@ class Pointing:
         """Make one.
 
         Args:
-            loaded: a decoder with a memory layer, and marks of our own.
             declared: the library's declarations by name, with ``library``.
             own: what files at hand have declared.
-
-        Raises:
-            InputError: the decoder is no such model.
         """
-        _, self._codec = kind_of(loaded)
-        self._reader = Reader(loaded.model, loaded.max_context)
-        model = loaded.model
-        self._scale = model.model.layers[memory_shape(model).layer].self_attn.memory_scale.detach().float()
-        self._groups = memory_shape(model).heads
+        self._pointer = pointer
         self._declared = declared
         self._library = library
         self._own = own
-        self._model_hash = loaded.content_hash
 
     @property
     def content_hash(self) -> str:
         """16 hex digits: of the model, of what it remembers of the library, and of how it is asked."""
         library = self._library.content_hash if self._library else ""
-        parts = (self._model_hash, library, self._own is not None, WIDTH, LEMMAS, NEIGHBOURS, FLATTENING)
-        return hashlib.sha256(repr(("pointing 1", parts)).encode()).hexdigest()[:16]
+        limits = (WIDTH, LEMMAS, NEIGHBOURS, FLATTENING)
+        parts = ("pointing 1", self._pointer.content_hash, library, self._own is not None, limits)
+        return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
     async def generate(self, queries: Sequence[Query]) -> list[list[Candidate]]:
         return await asyncio.to_thread(self._answer, queries)
@@ -94,14 +135,13 @@ class Pointing:
         if self._own is not None and self._own.is_due(queries):
             self._own.read()
         goals = [query.state.goals[0] for query in queries]
-        asked = self._reader.ask([asking(self._codec, goal.pretty) for goal in goals])
-        found = (self._near(query, one) for query, one in zip(queries, asked, strict=True))
-        return [rank(propose(Near(goal, near)), WIDTH) for goal, near in zip(goals, found, strict=True)]
+        near = [Near(goal, self._near(query, goal)) for query, goal in zip(queries, goals, strict=True)]
+        return [rank(propose(it), WIDTH) for it in near]
 
-    def _near(self, query: Query, asked: Tensor) -> list[Lemma]:
-        """The theorems found for queries (H, D), the best first."""
+    def _near(self, query: Query, goal: Goal) -> list[Lemma]:
+        """The theorems that are found, the best first."""
         own = {it.name: it for it in query.scope.own}
-        named = self.pointed(asked, self._sources(query))
+        named = self._pointer.find(goal.pretty, self._sources(query))
         there = [(it, w) for name, w in named if (it := own.get(name) or self._declared.get(name))]
         theorems = [(it, weight) for it, weight in there if it.kind == "theorem"][:LEMMAS]
         best = max((weight for _, weight in theorems), default=1.0)
@@ -113,35 +153,7 @@ class Pointing:
             found.append(Source(self._library.view(query.scope.modules), self._library.name_of))
         if self._own is not None:
             found += [Source(part.memory, partial(_own_name, part)) for part in self._own.located(query)]
-        return [source for source in found if len(source.memory)]
-
-    def pointed(self, asked: Tensor, sources: Sequence[Source]) -> list[tuple[str, float]]:
-        """Return the declarations that queries (H, D) of unit length find with their weights, the best first.
-
-        A head's weights are the softmax of its scores over all that it finds; a declaration has the mean over
-        heads of the sums of its entries'.
-        """
-        weights: defaultdict[str, float] = defaultdict(float)
-        found = [self._scores(asked, source.memory) for source in sources]
-        if not found:
-            return []
-        shares = torch.cat([scores for scores, _ in found], dim=1).softmax(dim=1) / len(asked)
-        start = 0
-        for source, (_, entries) in zip(sources, found, strict=True):
-            own = shares[:, start : start + entries.shape[1]]
-            start += entries.shape[1]
-            for weight, entry in zip(own.flatten().tolist(), entries.flatten().tolist(), strict=True):
-                if entry >= 0:
-                    weights[source.name_at(entry)] += weight
-        return sorted(weights.items(), key=lambda it: (-it[1], it[0]))
-
-    def _scores(self, asked: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
-        """Scores and entries (H, K) of what queries (H, D) find; -inf and -1 where there is no more."""
-        queries = by_group(asked[None], self._groups)
-        got = memory.look_up(queries, NEIGHBOURS)
-        cosines = torch.einsum("gqd,gqkd->gqk", queries, got.keys.float())
-        cosines, entries, there = (by_token(it, 1)[0] for it in (cosines, got.entries, got.found))
-        return (cosines * self._scale[:, None]).masked_fill(~there, -torch.inf), entries
+        return found
 
 
 def _own_name(part: Located[Said], entry: int) -> str:

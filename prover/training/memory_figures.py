@@ -9,7 +9,7 @@ to name the one that proves a goal.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,15 +20,17 @@ from torch import Tensor
 from memory.external import ExternalMemory, RecentMemory, UnionMemory
 from memory.lookup import Memory
 from memory.modeling import memory_shape
-from memory.reading import Reader, shifted
+from memory.reading import Reader, Text, shifted
 from prover.decoder.checkpoint import LoadedModel
 from prover.decoder.completion import Decoding, Sampling
+from prover.decoder.context import ContextIndex
 from prover.decoder.names import Names
 from prover.decoder.prompts import PromptForm, Situation, compose
 from prover.decoder.transformers_backend import TransformersBackend
 from prover.generators.printed import printed_goal, tactic_names
 from prover.lean.messages import Declaration
 from prover.recall.passages import of_declaration
+from prover.recall.pointing import Pointer, Source
 from prover.training.dataset import Row, padded, right_padded
 from prover.training.declarations import introduced
 from prover.training.memory_trainer import Kept
@@ -155,7 +157,8 @@ def _fact(chance: random.Random) -> Fact:
     symbols |= {"T": chance.choice(_TYPES)}
     statement, goal = (text.format(**symbols) for text in chance.choice(_SHAPES))
     name = f"{next(words)}_{next(words)}"
-    return Fact(Declaration(name, "theorem", "Facts", statement, ()), goal)
+    used = tuple(sorted(set(symbols.values()) & set(tactic_names(statement))))
+    return Fact(Declaration(name, "theorem", "Facts", statement, used), goal)
 
 
 def _words(chance: random.Random, count: int) -> Iterator[str]:
@@ -173,6 +176,31 @@ class Named:
     questions: int
     at_1: float
     at_10: float
+
+
+def named_by(facts: Sequence[Fact], answers: Iterable[Sequence[str]]) -> Named:
+    """Say how often a fact's lemma is among the names that were given for its goal, the best first."""
+    ranks = [
+        names.index(fact.lemma.name) if fact.lemma.name in names else len(names) + 100
+        for fact, names in zip(facts, answers, strict=True)
+    ]
+    return _named(ranks)
+
+
+def pointed(loaded: LoadedModel, facts: Sequence[Fact], library: Source | None) -> Named:
+    """Ask the memory of the facts, and of a library, which declarations would prove each fact's goal."""
+    pointer = Pointer(loaded)
+    texts = zip(facts, _texts(loaded, facts), strict=True)
+    names = [fact.lemma.name for fact, text in texts for _ in range(text.kept)]
+    sources = [Source(memory_of(loaded, facts), names.__getitem__), *([library] if library else [])]
+    return named_by(facts, ([name for name, _ in pointer.find(fact.goal, sources)] for fact in facts))
+
+
+def by_words(facts: Sequence[Fact], library: Sequence[Declaration]) -> Named:
+    """The same for BM25 over constants and words of names: what the kNN generator and prompts go by."""
+    index = ContextIndex([*library, *(fact.lemma for fact in facts)])
+    lines = (index.near(fact.goal, None, 10) for fact in facts)
+    return named_by(facts, ([line.partition(" : ")[0] for line in near] for near in lines))
 
 
 async def naming(
@@ -207,6 +235,10 @@ async def naming(
     for fact, answer in zip(facts, answers, strict=True):
         named = [fact.lemma.name in tactic_names(it.text) for it in answer if it.finished]
         ranks.append(named.index(True) if True in named else len(named) + 100)
+    return _named(ranks)
+
+
+def _named(ranks: Sequence[int]) -> Named:
     return Named(len(ranks), *(sum(rank < best for rank in ranks) / len(ranks) for best in (1, 10)))
 
 
@@ -232,8 +264,12 @@ def _local(goal: str) -> frozenset[str]:
 
 def memory_of(loaded: LoadedModel, facts: Sequence[Fact]) -> ExternalMemory:
     """The facts' lemmas, read once."""
-    assert loaded.codec is not None
-    texts = [of_declaration(loaded.codec, fact.lemma).text for fact in facts]
+    texts = _texts(loaded, facts)
     pairs = Reader(loaded.model, loaded.max_context).read(texts)
     tokens = np.array([token for text in texts for token in text.tokens[-text.kept :]], np.int32)
     return ExternalMemory(None, pairs.keys, pairs.values, loaded.model.device, tokens)
+
+
+def _texts(loaded: LoadedModel, facts: Sequence[Fact]) -> list[Text]:
+    assert loaded.codec is not None
+    return [of_declaration(loaded.codec, fact.lemma).text for fact in facts]

@@ -360,4 +360,5 @@ def test_nothing_to_look_up(library: LibraryMemory, loaded: LoadedModel) -> None
     with pytest.raises(InputError, match="Nothing is remembered of these modules"):
         look(loaded, library, "p", modules=frozenset({"Elsewhere"}))
     with pytest.raises(InputError, match=r"has \d+ tokens with its tactic, and .* takes 256"):
-        look(loaded, library, "p " * 300)
+        look(loaded, library, "p " * 300, "exact")
+    assert look(loaded, library, "p " * 300).names, "of a long goal the end is asked about"

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from memory.modeling import memory_shape
+from memory.reading import Reader
 from prover.choosing import generator_by_name, has_decoder, needs_corpus, needs_scope
 from prover.decoder.checkpoint import LoadedModel, load_checkpoint
 from prover.decoder.options import FILE, LIBRARY, STEPS, DecoderOptions
@@ -19,7 +20,7 @@ from prover.recall.library import LibraryMemory, build_library, kind_of
 from prover.recall.opening import opened_pointing
 from prover.recall.own import OwnDeclarations
 from prover.recall.passages import asking, of_declaration
-from prover.recall.pointing import Pointing
+from prover.recall.pointing import Pointer, Pointing
 from tests.decoder.tiny import tiny_checkpoint, tiny_memorizing
 from tests.generators.samples import CORPUS, goal, query, theorem
 from tests.recall.counting import CountingReader
@@ -68,7 +69,7 @@ def test_a_name_is_asked_for_behind_the_words_that_it_was_read_behind(loaded: Lo
 async def test_what_proves_a_goal_is_found_where_it_may_be_used(
     loaded: LoadedModel, library: LibraryMemory
 ) -> None:
-    pointing = Pointing(loaded, DECLARED, library)
+    pointing = Pointing(Pointer(loaded), DECLARED, library)
     for name in ("Nat.add_comm", "List.map_id", "List.length_map_late"):
         (found,) = await pointing.generate([at(name)])
         assert found[0].tactic == f"exact {name}"
@@ -82,29 +83,24 @@ async def test_what_proves_a_goal_is_found_where_it_may_be_used(
 
 async def test_a_files_own_lemmas_are_found_as_well(loaded: LoadedModel, library: LibraryMemory) -> None:
     assert loaded.codec is not None
-    reader = pointing_reader(loaded)
+    reader = Reader(loaded.model, loaded.max_context)
     own = (theorem("glorp", "", "∀ (n : Nat), n * 1 = n"), theorem("blip", "", "1 = 2"))
     for known in (None, library):
-        pointing = Pointing(loaded, DECLARED, known, OwnDeclarations(loaded.codec, reader))
+        pointing = Pointing(Pointer(loaded), DECLARED, known, OwnDeclarations(loaded.codec, reader))
         asked = replace(query(goal("∀ (n : Nat), n * 1 = n", head="∀")), scope=Scope(None, own))
         (found,) = await pointing.generate([asked])
         assert found[0].tactic == "exact glorp"
         (before,) = await pointing.generate([replace(asked, scope=Scope(None, own[1:]))])
         assert all("glorp" not in it.tactic for it in before), "not before it is declared"
-    (nothing,) = await Pointing(loaded, {}).generate([asked])
+    (nothing,) = await Pointing(Pointer(loaded), {}).generate([asked])
     assert nothing == []
-
-
-def pointing_reader(loaded: LoadedModel) -> object:
-    from memory.reading import Reader
-
-    return Reader(loaded.model, loaded.max_context)
 
 
 def test_the_hash_is_of_model_and_memory(loaded: LoadedModel, library: LibraryMemory) -> None:
     assert loaded.codec is not None
     own = OwnDeclarations(loaded.codec, CountingReader())
-    several = [Pointing(loaded, {}), Pointing(loaded, DECLARED, library), Pointing(loaded, {}, None, own)]
+    pointer = Pointer(loaded)
+    several = [Pointing(pointer, {}), Pointing(pointer, DECLARED, library), Pointing(pointer, {}, None, own)]
     assert len({it.content_hash for it in several}) == 3
 
 
