@@ -78,7 +78,7 @@ async def test_what_proves_a_goal_is_found_where_it_may_be_used(
     assert all("List" not in it.tactic for it in found), "not of modules out of reach"
     both = await pointing.generate([at("Nat.add_comm"), at("List.map_id")])
     alone = [await pointing.generate([at(name)]) for name in ("Nat.add_comm", "List.map_id")]
-    assert both == [one for (one,) in alone]
+    assert both == [one for (one,) in alone] and await pointing.generate([]) == []
 
 
 async def test_a_files_own_lemmas_are_found_as_well(loaded: LoadedModel, library: LibraryMemory) -> None:
