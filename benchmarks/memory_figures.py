@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from memory.copying import CopyRule
 from memory.external import ExternalMemory, UnionMemory
 from memory.index import EntryMask
 from memory.lookup import Memory
@@ -29,6 +30,7 @@ from prover.premises import PremiseCorpus
 from prover.recall.library import LIBRARY, kind_of, memory_folder
 from prover.recall.pointing import Source
 from prover.settings import settings
+from prover.training.copying import fit, seen, set_rule
 from prover.training.dataset import RowMaker, divided
 from prover.training.episodes import Episodes, Story, stories
 from prover.training.examples import SHIPPED, read_corpus
@@ -44,9 +46,13 @@ from prover.training.memory_figures import (
     perplexities,
     pointed,
     renamed_facts,
+    turns,
 )
 from prover.training.recipe import Recipe
 from prover.training.train import library_of, read_record
+
+#: Entries of the library in memory when it is fitted how much is copied.
+FITTED_WITH = 1024
 
 
 def main() -> None:
@@ -56,6 +62,7 @@ def main() -> None:
     parser.add_argument("--sizes", nargs="*", default=["0", "1024", "8192", "65536", "all"])
     parser.add_argument("--facts", type=int, default=100, metavar="N")
     parser.add_argument("--lessons", type=int, default=40, metavar="N", help="of a module, at most")
+    parser.add_argument("--fit", action="store_true", help="fit how much is copied")
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
     loaded = load_checkpoint(str(asked.model), "cpu", "float32")
@@ -66,7 +73,12 @@ def main() -> None:
         print(f"{asked.model}: {len(store)} entries of {len(store.modules)} modules")
         memory = ExternalMemory(None, store.keys, store.values, tokens=store.tokens)
         told = _held_out(loaded, asked, library)
-        _perplexity_table(loaded, told, _library_of(memory, store, library), asked.sizes)
+        rule, known = CopyRule.of(loaded.model.config), _library_of(memory, store, library)
+        if asked.fit:
+            _fit_table(loaded, told, known)
+        for title, copying in (("heard", None), ("heard and copied", rule)):
+            set_rule(loaded.model, copying)
+            _perplexity_table(loaded, title, told, known, asked.sizes)
         if asked.facts:
             unseen = {it.module for it in told}
             theorems = [it for it in library.premises if it.module in unseen]
@@ -125,13 +137,33 @@ def _library_of(memory: ExternalMemory, store: MemoryStore, library: PremiseCorp
     return found
 
 
-def _perplexity_table(loaded: LoadedModel, told: list[Told], library: LibraryOf, sizes: list[str]) -> None:
+def _fit_table(loaded: LoadedModel, told: list[Told], library: LibraryOf) -> None:
+    """Fit how much is copied, and measure it on the modules that it was not fitted to."""
     assert loaded.codec is not None
-    print(f"{'entries':>9}{'declarations':>14}{'tactics':>9}{'seconds':>9}")
+    pad_id = loaded.codec.pad_id
+    even, odd = told[::2], told[1::2]
+    for title, fitted, others in (("half", even, odd), ("other half", odd, even), ("all", told, [])):
+        set_rule(loaded.model, None)
+        rule = fit(seen(loaded.model, turns(loaded.model, fitted, library, FITTED_WITH, pad_id)))
+        line = f"{title:>12}: centre {rule.centre:.3f}, slope {rule.slope:.1f}, scale {rule.scale:.0f}"
+        if others:
+            plain = perplexities(loaded.model, turns(loaded.model, others, library, 0, pad_id))
+            set_rule(loaded.model, rule)
+            found = perplexities(loaded.model, turns(loaded.model, others, library, FITTED_WITH, pad_id))
+            both = (f"{kind} {plain[kind]:.3f} -> {found[kind]:.3f}" for kind in found)
+            line += f"; the others: {', '.join(both)}"
+        print(line, flush=True)
+
+
+def _perplexity_table(
+    loaded: LoadedModel, title: str, told: list[Told], library: LibraryOf, sizes: list[str]
+) -> None:
+    assert loaded.codec is not None
+    print(f"{title}\n{'entries':>9}{'declarations':>14}{'tactics':>9}{'seconds':>9}")
     for size in sizes:
         start = time.monotonic()
         entries = 1 << 30 if size == "all" else int(size)
-        found = perplexities(loaded.model, told, library, entries, loaded.codec.pad_id)
+        found = perplexities(loaded.model, turns(loaded.model, told, library, entries, loaded.codec.pad_id))
         seconds = time.monotonic() - start
         line = f"{size:>9}{found['declarations']:>14.3f}{found['lessons']:>9.3f}{seconds:>9.1f}"
         print(line, flush=True)

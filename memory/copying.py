@@ -45,7 +45,7 @@ class CopyRule:
 
 
 @dataclass(frozen=True, slots=True)
-class _Heard:
+class Heard:
     """What N tokens of a batch looked up: their rows and places (N,), the rest (N, H, K)."""
 
     rows: Tensor
@@ -60,11 +60,11 @@ class Copies:
 
     def __init__(self, rule: CopyRule) -> None:
         self._rule = rule
-        self._heard: list[_Heard] = []
+        self.heard: list[Heard] = []
 
     def keep(self, rows: Tensor, places: Tensor, cosines: Tensor, tokens: Tensor) -> None:
         """Take what some tokens found: rows and places (N,) in the batch, cosines and tokens (N, H, K)."""
-        self._heard.append(_Heard(rows, places, cosines, tokens))
+        self.heard.append(Heard(rows, places, cosines, tokens))
 
     def mixed(self, logits: Tensor, columns: Tensor) -> Tensor:
         """Return the mixture's log-probabilities, (B, T', V), where anything was found; the logits elsewhere.
@@ -73,27 +73,41 @@ class Copies:
             logits: (B, T', V), the model's own.
             columns: (T',), the tokens of the batch that they are of.
         """
-        for heard in self._heard:
+        for heard in self.heard:
             at = (columns == heard.places[:, None]).long()
             kept = at.any(dim=1) & (heard.tokens >= 0).any(dim=(1, 2))
             if not kept.any():
                 continue
             row, column = heard.rows[kept], at.argmax(dim=1)[kept]
             own = logits[row, column].float().log_softmax(dim=-1)
-            mixture = self._mixture(own, heard.cosines[kept].float(), heard.tokens[kept])
+            mixture = self._mixture(own, heard.cosines[kept], heard.tokens[kept])
             logits = logits.index_put((row, column), mixture.to(logits.dtype))
         return logits
 
     def _mixture(self, own: Tensor, cosines: Tensor, tokens: Tensor) -> Tensor:
         """(N, V), from log-probabilities (N, V), cosines and tokens (N, H, K), at least one of them known."""
-        known = tokens >= 0
-        heads = known.any(dim=2)
-        near = cosines.masked_fill(~known, -torch.inf)
-        weights = (near * self._rule.scale).masked_fill(~heads[..., None], 0.0).softmax(dim=2)
-        weights = weights * heads[..., None] / heads.sum(dim=1)[:, None, None]
-        places = tokens.clamp(min=0).flatten(1)
-        copied = torch.zeros_like(own).scatter_add(1, places, weights.flatten(1)).log()
-        nearest = near.amax(dim=2).masked_fill(~heads, 0.0).sum(dim=1) / heads.sum(dim=1)
+        probabilities, nearest = copied(cosines, tokens, self._rule.scale, own)
         share = self._rule.share(nearest)[:, None]
         said = functional.logsigmoid(-share) + own
-        return torch.logaddexp(said, functional.logsigmoid(share) + copied)
+        return torch.logaddexp(said, functional.logsigmoid(share) + probabilities.log())
+
+
+def copied(cosines: Tensor, tokens: Tensor, scale: float, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Return what copying alone would say, and how near it is.
+
+    Args:
+        cosines, tokens: (N, H, K); of each of the N, at least one token is known (not -1).
+        like: (N, V), for size and device.
+
+    Returns:
+        p_copy (N, V), float32, and c (N,), see the module's docstring; heads that know no token are left out.
+    """
+    known = tokens >= 0
+    heads = known.any(dim=2)
+    near = cosines.float().masked_fill(~known, -torch.inf)
+    weights = (near * scale).masked_fill(~heads[..., None], 0.0).softmax(dim=2)
+    weights = weights * heads[..., None] / heads.sum(dim=1)[:, None, None]
+    none = torch.zeros_like(like, dtype=torch.float32)
+    probabilities = none.scatter_add(1, tokens.clamp(min=0).flatten(1), weights.flatten(1))
+    nearest = near.amax(dim=2).masked_fill(~heads, 0.0).sum(dim=1) / heads.sum(dim=1)
+    return probabilities, nearest

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prover.decoder.options import FAILURES, LIBRARY, POINTED, SHIPPED, STEPS, DecoderOptions, memories_of
+from prover.decoder.options import FAILURES, FILE, LIBRARY, SHIPPED, STEPS, DecoderOptions, memories_of
 from prover.errors import InputError
 from prover.generators.base import TacticGenerator
 from prover.generators.portfolio import Portfolio
@@ -79,9 +79,13 @@ def _memories(name: str, decoder: DecoderOptions) -> tuple[str, ...]:
     return memories_of(decoder) if "decoder" in parts_of(name) else ()
 
 
-def _pointed(decoder: DecoderOptions) -> tuple[str, ...]:
-    """The memories whose declarations are named."""
-    return memories_of(replace(decoder, memory=POINTED) if decoder.memory is None else decoder)
+def _check_pointed(decoder: DecoderOptions) -> None:
+    """Look whether there is a memory that could name declarations.
+
+    Raises:
+        InputError: there is none.
+    """
+    memories_of(replace(decoder, memory=(FILE,)))
 
 
 def needs_corpus(name: str, decoder: DecoderOptions = SHIPPED) -> bool:
@@ -92,7 +96,8 @@ def needs_corpus(name: str, decoder: DecoderOptions = SHIPPED) -> bool:
     """
     parts = parts_of(name)
     if "memory" in parts:
-        return bool(_pointed(decoder))
+        _check_pointed(decoder)
+        return True
     if "knn" in parts:
         return True
     if "decoder" not in parts:
@@ -215,8 +220,10 @@ class _Parts:
         """What the memory of the decoder's model names."""
         from prover.recall.opening import opened_pointing
 
-        chosen = _pointed(self._decoder)
-        async with opened_pointing(await self._model(), chosen, self._corpus, self._report) as pointing:
+        assert self._corpus is not None, "read before"
+        _check_pointed(self._decoder)
+        loaded, chosen = await self._model(), self._decoder.memory
+        async with opened_pointing(loaded, chosen, self._corpus, self._report) as pointing:
             yield pointing
 
 

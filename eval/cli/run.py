@@ -66,7 +66,7 @@ class Seeds(click.ParamType[tuple[int, ...]]):
     default="portfolio",
     show_default=True,
     metavar="NAME",
-    help="What proposes the tactics: portfolio, knn, decoder; a+b mixes, with a,b the second joins later.",
+    help="What proposes the tactics: portfolio, knn, memory, decoder; a+b mixes, with a,b b joins later.",
 )
 @click.option(
     "--experience",

@@ -72,7 +72,7 @@ from prover.reports import DEFAULTS
     default=DEFAULTS.generator,
     show_default=True,
     metavar="NAME",
-    help="What proposes the tactics: portfolio, knn, decoder; a+b mixes, with a,b the second joins later.",
+    help="What proposes the tactics: portfolio, knn, memory, decoder; a+b mixes, with a,b b joins later.",
 )
 @click.option(
     "--length-exponent",

@@ -20,9 +20,6 @@ LIBRARY, FILE, STEPS, FAILURES = MEMORIES = ("library", "file", "steps", "failur
 #: What it remembers unless somebody chooses: the library takes minutes to read the first time, and most of a
 #: model's time to look up on a processor (docs/figures.md).
 USUAL = (FILE, STEPS, FAILURES)
-#: What of it is named by the generator that points at declarations, unless somebody chooses: with one look-up
-#: a state, the library costs little.
-POINTED = (LIBRARY, FILE)
 #: What the kinds of models with a memory layer begin with (see :mod:`memory.modeling`).
 _MEMORIZING = "memorizing_"
 

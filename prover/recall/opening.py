@@ -61,27 +61,32 @@ async def opened_recall(
 
 @asynccontextmanager
 async def opened_pointing(
-    loaded: LoadedModel, memories: Collection[str], corpus: PremiseCorpus | None, report: Report
+    loaded: LoadedModel, memories: Collection[str] | None, corpus: PremiseCorpus, report: Report
 ) -> AsyncIterator[Pointing]:
     """Make the generator that names what a model's memory finds.
 
     Args:
-        memories: see :func:`opened_recall`; of steps and failures nothing is named.
+        memories: see :func:`opened_recall`; of steps and failures nothing is named. None: the file, and the
+            library if it has been read already.
 
     Raises:
         InputError, ModelUnavailable: as :func:`opened_recall`; or there is nothing to be named.
     """
+    pointer = Pointer(loaded)
+    if memories is None:
+        memories = (LIBRARY, FILE) if _is_built(loaded, corpus) else (FILE,)
+        if LIBRARY not in memories:
+            report("The library is not in memory: `prover memory build` reads it, in some minutes", 0, 0)
     if not {LIBRARY, FILE} & set(memories):
         raise InputError(
             "the generator memory names declarations of the library and of the file at hand: leave one of "
             f"them in --memory ({LIBRARY}, {FILE})"
         )
-    pointer = Pointer(loaded)
     with ExitStack() as holding:
         library = None
         if LIBRARY in memories:
             library = holding.enter_context(await _library(loaded, kind_of(loaded)[0], corpus, report))
-        declared = {it.name: it for it in corpus.premises} if corpus is not None else {}
+        declared = {it.name: it for it in corpus.premises}
         own = None
         if FILE in memories:
             own = OwnDeclarations(pointer.codec, pointer.reader, loaded.model.device)
@@ -95,9 +100,15 @@ async def _library(
     if corpus is None:
         raise InputError("this decoder remembers the library's declarations: read them first, once")
     folder = memory_folder(settings().cache, kind, corpus.lean)
-    if completed(folder).get("lean") != corpus.lean:
+    if not _is_built(loaded, corpus):
         await asyncio.to_thread(build_library, loaded, corpus, folder, _from_thread(report))
     return await asyncio.to_thread(LibraryMemory.open, folder, kind, loaded.model.device)
+
+
+def _is_built(loaded: LoadedModel, corpus: PremiseCorpus) -> bool:
+    """Whether all of a library has been read with a model."""
+    folder = memory_folder(settings().cache, kind_of(loaded)[0], corpus.lean)
+    return bool(completed(folder).get("lean") == corpus.lean)
 
 
 def _from_thread(report: Report) -> Report:

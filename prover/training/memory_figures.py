@@ -50,19 +50,47 @@ class Told:
     lessons: tuple[Row, ...]
 
 
-@torch.no_grad()
-def perplexities(
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Rows of one kind that are run at once, with what is in memory by then.
+
+    Who runs them hands ``recorder`` to the model: what it hears of a document's declarations is remembered.
+    """
+
+    kind: str
+    #: As :func:`prover.training.dataset.padded` makes it, on the model's device.
+    batch: dict[str, Tensor]
+    #: (B, T), the tokens of tactics: they look up, and are what is remembered.
+    said: Tensor
+    memory: Memory | None
+    recorder: Kept
+
+    @property
+    def extra(self) -> dict[str, Any]:
+        """What the model is given beside the batch."""
+        if self.memory is None:
+            return {"recorder": self.recorder}
+        memories = [self.memory] * len(self.said)
+        return {"recorder": self.recorder, "memories": memories, "memory_queries": self.said}
+
+    def remember(self, memory: RecentMemory, shift: int) -> None:
+        """Add what the recorder heard, row by row."""
+        keys, values = shifted(self.recorder.keys, shift), self.recorder.values
+        for row, mask in enumerate(self.said):
+            tokens = self.batch["input_ids"][row][mask]
+            memory.add(keys[row][:, mask].float(), values[row][:, mask].float(), tokens)
+
+
+def turns(
     model: Any, told: Sequence[Told], library: LibraryOf, size: int, pad_id: int, rows: int = 8
-) -> dict[str, float]:
-    """Return the perplexity of names of declarations, given their types, and of tactics, given their goals.
+) -> Iterator[Turn]:
+    """Yield the rows of documents in their order, to be run one after the other.
 
     Args:
         library: what of the library is in memory beside the module's own entries.
         size: entries of the library; 0: no memory at all, not even of the module itself.
         rows: that are run at once.
     """
-    model.eval()
-    losses, counts = {"declarations": 0.0, "lessons": 0.0}, {"declarations": 0, "lessons": 0}
     shape = memory_shape(model)
     for document in told:
         own = RecentMemory(shape.heads, shape.width, max(1, size), model.device)
@@ -70,37 +98,29 @@ def perplexities(
         for kind, part in (("declarations", document.declared), ("lessons", document.lessons)):
             for start in range(0, len(part), rows):
                 some = part[start : start + rows]
-                memory = _joined(known, own) if size else None
-                loss, learned, kept = _run(model, some, memory, pad_id)
-                losses[kind] += loss
-                counts[kind] += learned
+                batch = {name: it.to(model.device) for name, it in padded(some, pad_id).items()}
+                length = batch["input_ids"].shape[1]
+                said = right_padded([row.branches for row in some], length).to(model.device) > 0
+                turn = Turn(kind, batch, said, _joined(known, own) if size else None, Kept())
+                yield turn
                 if size and kind == "declarations":
-                    for keys, values, tokens in kept:
-                        own.add(keys, values, tokens)
-    return {kind: float(np.exp(losses[kind] / max(1, counts[kind]))) for kind in losses}
+                    turn.remember(own, model.config.memory_shift)
 
 
 def _joined(library: Memory | None, own: RecentMemory) -> Memory:
     return own if library is None else UnionMemory([library, own])
 
 
-def _run(
-    model: Any, rows: Sequence[Row], memory: Memory | None, pad_id: int
-) -> tuple[float, int, list[tuple[Tensor, Tensor, Tensor]]]:
-    """The loss of some rows, its tokens, and a row its tactics' keys and values (H, n, D) and tokens (n,)."""
-    batch = {name: it.to(model.device) for name, it in padded(rows, pad_id).items()}
-    said = right_padded([row.branches for row in rows], batch["input_ids"].shape[1]).to(model.device) > 0
-    recorder = Kept()
-    extra: dict[str, Any] = {"recorder": recorder}
-    if memory is not None:
-        extra |= {"memories": [memory] * len(rows), "memory_queries": said}
-    loss, learned = summed_loss(model, batch, **extra)
-    keys = shifted(recorder.keys, model.config.memory_shift)
-    kept = [
-        (keys[row][:, mask].float(), recorder.values[row][:, mask].float(), batch["input_ids"][row][mask])
-        for row, mask in enumerate(said)
-    ]
-    return float(loss), learned, kept
+@torch.no_grad()
+def perplexities(model: Any, turns: Iterable[Turn]) -> dict[str, float]:
+    """Return the perplexity of declarations' names, given their types, and of tactics, given their goals."""
+    model.eval()
+    losses, counts = {"declarations": 0.0, "lessons": 0.0}, {"declarations": 0, "lessons": 0}
+    for turn in turns:
+        loss, learned = summed_loss(model, turn.batch, **turn.extra)
+        losses[turn.kind] += float(loss)
+        counts[turn.kind] += learned
+    return {kind: float(np.exp(losses[kind] / max(1, counts[kind]))) for kind in losses}
 
 
 # --- facts made up --------------------------------------------------------------------------------

@@ -160,7 +160,7 @@ def test_made_by_name(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["oracle", "", "portfolio+", "knn+knn"])
 def test_an_unknown_name_is_refused(name: str) -> None:
-    with pytest.raises(InputError, match="choose portfolio, knn, decoder"):
+    with pytest.raises(InputError, match="choose portfolio, knn, memory, decoder"):
         check_generator(name)
 
 

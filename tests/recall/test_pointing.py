@@ -114,8 +114,13 @@ async def test_it_is_chosen_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert needs_corpus("memory", chosen) and needs_scope("portfolio+memory", chosen)
     assert has_decoder("memory")
     loaded = load_checkpoint(str(folder), "cpu", "float32")
-    async with opened_pointing(loaded, (LIBRARY, FILE), CORPUS, told) as pointing:
-        assert len((await pointing.generate([at("Nat.add_comm")]))[0]) > 1
+    hashes = []
+    for memories in (None, (LIBRARY, FILE), None):
+        async with opened_pointing(loaded, memories, CORPUS, told) as pointing:
+            hashes.append(pointing.content_hash)
+            (found,) = await pointing.generate([at("Nat.add_comm")])
+            assert bool(found) is (len(hashes) > 1)
+    assert hashes[0] != hashes[1] == hashes[2], "a library that has been read is used"
     plain = tiny_checkpoint(tmp_path / "plain")
     for options, why in (
         (replace(chosen, memory=(STEPS,)), "leave one of them"),
@@ -125,7 +130,7 @@ async def test_it_is_chosen_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     ):
         with pytest.raises(InputError, match=why):
             needs_corpus("memory", options)
-            async with opened_pointing(loaded, options.memory or (), CORPUS, told):
+            async with opened_pointing(loaded, options.memory, CORPUS, told):
                 pass
     with pytest.raises(InputError, match="there is no generator"):
         async with generator_by_name("memories", NO_POOL, told, chosen):

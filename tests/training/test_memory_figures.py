@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,7 @@ from prover.training.memory_figures import (
     naming,
     perplexities,
     renamed_facts,
+    turns,
 )
 from tests.decoder.tiny import tiny_memorizing
 from tests.memory.exact import random_memory
@@ -36,6 +38,10 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
     return load_checkpoint(str(folder), "cpu", "float32")
 
 
+def measured(loaded: LoadedModel, *asked: Any, **options: Any) -> dict[str, float]:
+    return perplexities(loaded.model, turns(loaded.model, *asked, **options))
+
+
 def nothing(module: str, size: int) -> Memory | None:
     return None
 
@@ -44,12 +50,12 @@ def test_without_a_memory_nothing_is_looked_up(loaded: LoadedModel) -> None:
     def refused(module: str, size: int) -> Memory | None:
         raise AssertionError("the library was asked for")
 
-    bare = perplexities(loaded.model, TOLD, refused, 0, 0)
-    assert bare == pytest.approx(perplexities(loaded.model, TOLD, nothing, 0, 0, rows=1), rel=1e-4)
+    bare = measured(loaded, TOLD, refused, 0, 0)
+    assert bare == pytest.approx(measured(loaded, TOLD, nothing, 0, 0, rows=1), rel=1e-4)
 
 
 def test_a_modules_own_declarations_are_in_memory_for_its_lessons(loaded: LoadedModel) -> None:
-    bare, own = (perplexities(loaded.model, TOLD, nothing, size, 0) for size in (0, 100))
+    bare, own = (measured(loaded, TOLD, nothing, size, 0) for size in (0, 100))
     # All of them were read in one go, so that none could look up another.
     assert own["declarations"] == pytest.approx(bare["declarations"], rel=1e-5)
     assert own["lessons"] != pytest.approx(bare["lessons"], rel=1e-5)
@@ -62,9 +68,9 @@ def test_the_library_is_asked_for_with_the_module_and_the_size(loaded: LoadedMod
         asked.append((module, size))
         return random_memory(2, 12, 8)
 
-    with_library = perplexities(loaded.model, TOLD, library, 50, 0)
+    with_library = measured(loaded, TOLD, library, 50, 0)
     assert asked == [("M", 50)]
-    assert with_library["declarations"] != perplexities(loaded.model, TOLD, nothing, 50, 0)["declarations"]
+    assert with_library["declarations"] != measured(loaded, TOLD, nothing, 50, 0)["declarations"]
 
 
 def test_facts_are_made_up_alike_for_a_seed_and_all_different() -> None:

@@ -1,0 +1,101 @@
+"""How much a model is to copy from its memory: fitted to what it says and finds on modules that it never saw.
+
+Fitted are the three numbers of :class:`memory.copying.CopyRule`, and no weight of the model. Another model
+finds what it looks for at other cosines, and is to have its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from memory.copying import Copies, CopyRule, copied
+from prover.training.dataset import IGNORED
+from prover.training.memory_figures import Turn
+
+#: The scales of cosines that are tried, and where the search for the other two begins.
+SCALES = (20.0, 30.0, 40.0, 60.0)
+_BEGIN = CopyRule(centre=0.6, slope=20.0, scale=40.0)
+_STEPS = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """N learned tokens that found something."""
+
+    #: (N,), of the right token: the model's probability, and that of copying it for each scale (N, S).
+    own: Tensor
+    copied: Tensor
+    #: (N,), the mean over heads of the nearest entry's cosine.
+    nearest: Tensor
+
+    def loss(self, rule: CopyRule, scale: int) -> Tensor:
+        """The mean negative log-likelihood under a rule, with the scale of this place."""
+        share = rule.share(self.nearest).sigmoid()
+        return -((1.0 - share) * self.own + share * self.copied[:, scale]).clamp(min=1e-12).log().mean()
+
+
+@torch.no_grad()
+def seen(model: Any, turns: Iterable[Turn], scales: Sequence[float] = SCALES) -> Seen:
+    """Run a model over documents, and see what it would copy.
+
+    Args:
+        model: one that does not copy yet (``memory_copy`` None).
+    """
+    model.eval()
+    found: list[tuple[Tensor, Tensor, Tensor]] = []
+    for turn in turns:
+        if turn.memory is None:
+            raise ValueError("nothing is looked up without a memory")
+        copies = Copies(_BEGIN)
+        inputs = {name: it for name, it in turn.batch.items() if name != "labels"}
+        hidden = model.model(**inputs, **turn.extra, copies=copies, use_cache=False).last_hidden_state
+        for heard in copies.heard:
+            after = heard.places + 1
+            known = (after < hidden.shape[1]) & (heard.tokens >= 0).any(dim=(1, 2))
+            rows, places, after = heard.rows[known], heard.places[known], after[known]
+            labels = turn.batch["labels"][rows, after]
+            learned = labels != IGNORED
+            labels, own = labels[learned], model.lm_head(hidden[rows[learned], places[learned]])
+            cosines, tokens = (it[known][learned] for it in (heard.cosines, heard.tokens))
+            near = [copied(cosines, tokens, scale, own) for scale in scales]
+            right = [it.gather(1, labels[:, None])[:, 0] for it, _ in near]
+            said = own.float().softmax(dim=-1).gather(1, labels[:, None])[:, 0]
+            found.append((said, torch.stack(right, dim=1), near[0][1]))
+    return Seen(*(torch.cat(parts).double() for parts in zip(*found, strict=True)))
+
+
+def set_rule(model: Any, rule: CopyRule | None) -> None:
+    """Have a model copy by a rule, or not at all; its checkpoint keeps it."""
+    model.config.memory_copy = None if rule is None else rule.centre
+    if rule is not None:
+        model.config.memory_copy_slope, model.config.memory_copy_scale = rule.slope, rule.scale
+
+
+def fit(seen: Seen, scales: Sequence[float] = SCALES) -> CopyRule:
+    """Return the rule under which what was seen is most likely."""
+    fitted = [_fitted(seen, place, scale) for place, scale in enumerate(scales)]
+    return min(fitted, key=lambda rule: float(seen.loss(rule, scales.index(rule.scale))))
+
+
+def _fitted(seen: Seen, place: int, scale: float) -> CopyRule:
+    """The best centre and slope for a scale, by L-BFGS."""
+    # Both are searched for in units of about the same size.
+    numbers = torch.tensor([10.0 * _BEGIN.centre, 0.1 * _BEGIN.slope], dtype=torch.double, requires_grad=True)
+    search = torch.optim.LBFGS([numbers], max_iter=_STEPS, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        search.zero_grad()
+        share = (10.0 * numbers[1] * (seen.nearest - 0.1 * numbers[0])).sigmoid()
+        mixture = (1.0 - share) * seen.own + share * seen.copied[:, place]
+        total = -mixture.clamp(min=1e-12).log().mean()
+        total.backward()  # type: ignore[no-untyped-call]
+        return total
+
+    search.step(loss)  # type: ignore[no-untyped-call]
+    centre, slope = numbers.detach().tolist()
+    return CopyRule(0.1 * centre, 10.0 * slope, scale)
