@@ -78,7 +78,8 @@ def _memory(model: Any, size: int, index: str | None, device: str) -> ExternalMe
     values = keys[::-1].copy()
     for rows in (keys, values):
         rows.setflags(write=False)
-    return ExternalMemory(index, keys, values, device)
+    tokens = random.integers(8, model.config.vocab_size, size, dtype=np.int32)
+    return ExternalMemory(index, keys, values, device, tokens)
 
 
 @torch.inference_mode()

@@ -86,11 +86,10 @@ async def opened_pointing(
         library = None
         if LIBRARY in memories:
             library = holding.enter_context(await _library(loaded, kind_of(loaded)[0], corpus, report))
-        declared = {it.name: it for it in corpus.premises}
         own = None
         if FILE in memories:
             own = OwnDeclarations(pointer.codec, pointer.reader, loaded.model.device)
-        yield Pointing(pointer, declared, library, own)
+        yield Pointing(corpus, pointer, library, own)
 
 
 async def _library(

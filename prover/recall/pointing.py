@@ -3,7 +3,8 @@
 A declaration was read as the goal that it proves, with its name as what to say there. So who asks at another
 goal in the same words finds declarations that prove such goals: a model's keys and queries are a dense
 retriever (Karpukhin et al. 2020, "Dense Passage Retrieval") of all that it has read, known or new, for one
-look-up a state. What to do with a lemma is said by the rules of the kNN baseline.
+look-up a state. What to do with a lemma is said by the rules of the kNN baseline, whose own search for lemmas
+goes by the constants and words that they have in common with a goal.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
+from threading import Lock
 from typing import Any
 
 import torch
@@ -25,18 +27,19 @@ from memory.modeling import memory_shape
 from memory.reading import Reader
 from prover.decoder.checkpoint import LoadedModel
 from prover.generators.base import Candidate, Query
-from prover.generators.lemma_tactics import Near, propose
+from prover.generators.experience import Experience
+from prover.generators.knn import KNN
+from prover.generators.lemma_tactics import Near
 from prover.generators.lemmas import Lemma
-from prover.generators.portfolio import rank
 from prover.generators.printed import shape
-from prover.lean.messages import Declaration, Goal
+from prover.premises import PremiseCorpus
 from prover.recall.library import LibraryMemory, kind_of
 from prover.recall.own import OwnDeclarations, Said
 from prover.recall.passages import asking
 from prover.recall.shelf import Located
 
-#: Candidates a state, lemmas that they are made of, and entries that each head looks up.
-WIDTH, LEMMAS, NEIGHBOURS = 40, 50, 64
+#: Lemmas that the memory names at a state, and entries that each head looks up.
+LEMMAS, NEIGHBOURS = 50, 64
 #: A lemma counts by this power of its weight: weights of a softmax fall too fast for all but the first.
 FLATTENING = 0.5
 
@@ -97,51 +100,57 @@ class Pointer:
         return (cosines * self._scale[:, None]).masked_fill(~there, -torch.inf), entries
 
 
-class Pointing:
-    """A tactic generator: what can be done with the lemmas that a memory finds; blind to history."""
+class Pointing(KNN):
+    """The kNN generator, with the lemmas that a decoder's memory finds beside those of BM25."""
 
     name = "memory"
 
     def __init__(
         self,
+        corpus: PremiseCorpus,
         pointer: Pointer,
-        declared: Mapping[str, Declaration],
         library: LibraryMemory | None = None,
         own: OwnDeclarations | None = None,
+        experience: Experience | None = None,
     ) -> None:
         """Make one.
 
         Args:
-            declared: the library's declarations by name, with ``library``.
+            library: what the pointer's model remembers of the corpus.
             own: what files at hand have declared.
         """
+        super().__init__(corpus, experience)
+        self._declared = {it.name: it for it in corpus.premises}
         self._pointer = pointer
-        self._declared = declared
         self._library = library
         self._own = own
+        self._lock = Lock()
 
     @property
     def content_hash(self) -> str:
-        """16 hex digits: of the model, of what it remembers of the library, and of how it is asked."""
+        """16 hex digits: of the baseline, of the model, and of what it remembers and how it is asked."""
         library = self._library.content_hash if self._library else ""
-        limits = (WIDTH, LEMMAS, NEIGHBOURS, FLATTENING)
-        parts = ("pointing 1", self._pointer.content_hash, library, self._own is not None, limits)
-        return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+        parts = (super().content_hash, self._pointer.content_hash, library, self._own is not None)
+        return hashlib.sha256(repr((parts, LEMMAS, NEIGHBOURS, FLATTENING)).encode()).hexdigest()[:16]
 
     async def generate(self, queries: Sequence[Query]) -> list[list[Candidate]]:
-        return await asyncio.to_thread(self._answer, queries)
+        # To read and to ask is to run the model: not in the event loop.
+        return await asyncio.to_thread(self._answers, queries)
 
-    def _answer(self, queries: Sequence[Query]) -> list[list[Candidate]]:
-        if self._own is not None and self._own.is_due(queries):
-            self._own.read()
-        goals = [query.state.goals[0] for query in queries]
-        near = [Near(goal, self._near(query, goal)) for query, goal in zip(queries, goals, strict=True)]
-        return [rank(propose(it), WIDTH) for it in near]
+    def _answers(self, queries: Sequence[Query]) -> list[list[Candidate]]:
+        with self._lock:
+            if self._own is not None and self._own.is_due(queries):
+                self._own.read()
+            return [self.answer(query) for query in queries]
 
-    def _near(self, query: Query, goal: Goal) -> list[Lemma]:
-        """The theorems that are found, the best first."""
+    def near(self, query: Query) -> Near:
+        near = super().near(query)
+        return replace(near, lemmas=together(near.lemmas, self.pointed(query)))
+
+    def pointed(self, query: Query) -> list[Lemma]:
+        """The theorems that the memory finds, the best first."""
         own = {it.name: it for it in query.scope.own}
-        named = self._pointer.find(goal.pretty, self._sources(query))
+        named = self._pointer.find(query.state.goals[0].pretty, self._sources(query))
         there = [(it, w) for name, w in named if (it := own.get(name) or self._declared.get(name))]
         theorems = [(it, weight) for it, weight in there if it.kind == "theorem"][:LEMMAS]
         best = max((weight for _, weight in theorems), default=1.0)
@@ -154,6 +163,20 @@ class Pointing:
         if self._own is not None:
             found += [Source(part.memory, partial(_own_name, part)) for part in self._own.located(query)]
         return found
+
+
+def together(one: Sequence[Lemma], other: Sequence[Lemma]) -> list[Lemma]:
+    """Put two lists of lemmas together: scores add up, the best one's is 1, and the best come first.
+
+    After Fox & Shaw 1994, "Combination of Multiple Searches" (CombSUM).
+    """
+    found = {lemma.name: lemma for lemma in (*other, *one)}
+    scores: defaultdict[str, float] = defaultdict(float)
+    for lemma in (*one, *other):
+        scores[lemma.name] += lemma.score
+    best = max(scores.values(), default=1.0)
+    ordered = sorted(scores.items(), key=lambda it: -it[1])
+    return [replace(found[name], score=score / best) for name, score in ordered]
 
 
 def _own_name(part: Located[Said], entry: int) -> str:
