@@ -15,12 +15,17 @@ from prover.decoder.checkpoint import LoadedModel, load_checkpoint
 from prover.decoder.options import FILE, LIBRARY, STEPS, DecoderOptions
 from prover.environment import Scope
 from prover.errors import InputError
-from prover.generators.base import Query
+from prover.generators.base import Query, Step
+from prover.generators.knn import KNN, WIDTH
+from prover.generators.lemma_tactics import propose
+from prover.generators.lemmas import Lemma
+from prover.generators.portfolio import rank
+from prover.generators.printed import shape
 from prover.recall.library import LibraryMemory, build_library, kind_of
 from prover.recall.opening import opened_pointing
 from prover.recall.own import OwnDeclarations
 from prover.recall.passages import asking, of_declaration
-from prover.recall.pointing import Pointer, Pointing
+from prover.recall.pointing import Pointer, Pointing, together
 from tests.decoder.tiny import tiny_checkpoint, tiny_memorizing
 from tests.generators.samples import CORPUS, goal, query, theorem
 from tests.recall.counting import CountingReader
@@ -29,6 +34,7 @@ from tests.recall.test_source import NO_POOL, told
 torch.set_num_threads(1)
 
 DECLARED = {it.name: it for it in CORPUS.premises}
+IN_A = {it.name for it in CORPUS.premises if it.module == "A" and it.kind == "theorem"}
 
 
 @pytest.fixture(scope="module")
@@ -66,42 +72,84 @@ def test_a_name_is_asked_for_behind_the_words_that_it_was_read_behind(loaded: Lo
         assert text[: len(asked)] == asked and len(asked) < len(text)
 
 
-async def test_what_proves_a_goal_is_found_where_it_may_be_used(
+def found_by(pointing: Pointing, *at: Query) -> list[str]:
+    """The lemmas that the memory finds, the best first."""
+    return [lemma.name for query in at for lemma in pointing.pointed(query)]
+
+
+def test_what_proves_a_goal_is_found_where_it_may_be_used(
     loaded: LoadedModel, library: LibraryMemory
 ) -> None:
-    pointing = Pointing(Pointer(loaded), DECLARED, library)
+    pointing = Pointing(CORPUS, Pointer(loaded), library)
     for name in ("Nat.add_comm", "List.map_id", "List.length_map_late"):
-        (found,) = await pointing.generate([at(name)])
-        assert found[0].tactic == f"exact {name}"
-        assert sum(2.718281828**it.logprob for it in found) == pytest.approx(1.0)
-    (found,) = await pointing.generate([at("List.map_id", frozenset({"A"}))])
-    assert all("List" not in it.tactic for it in found), "not of modules out of reach"
-    both = await pointing.generate([at("Nat.add_comm"), at("List.map_id")])
-    alone = [await pointing.generate([at(name)]) for name in ("Nat.add_comm", "List.map_id")]
-    assert both == [one for (one,) in alone] and await pointing.generate([]) == []
+        assert found_by(pointing, at(name))[0] == name
+        best, *others = pointing.pointed(at(name))
+        assert best.score == 1.0 and all(0.0 < lemma.score <= 1.0 for lemma in others)
+    assert set(found_by(pointing, at("List.map_id", frozenset({"A"})))) == IN_A, "not of modules out of reach"
+    assert not {"Nat", "List.double"} & set(found_by(pointing, at("Nat.add_comm"))), "theorems alone"
 
 
-async def test_a_files_own_lemmas_are_found_as_well(loaded: LoadedModel, library: LibraryMemory) -> None:
+def test_a_files_own_lemmas_are_found_as_well(loaded: LoadedModel, library: LibraryMemory) -> None:
     assert loaded.codec is not None
     reader = Reader(loaded.model, loaded.max_context)
     own = (theorem("glorp", "", "∀ (n : Nat), n * 1 = n"), theorem("blip", "", "1 = 2"))
+    asked = replace(query(goal("∀ (n : Nat), n * 1 = n", head="∀")), scope=Scope(None, own))
     for known in (None, library):
-        pointing = Pointing(Pointer(loaded), DECLARED, known, OwnDeclarations(loaded.codec, reader))
-        asked = replace(query(goal("∀ (n : Nat), n * 1 = n", head="∀")), scope=Scope(None, own))
-        (found,) = await pointing.generate([asked])
-        assert found[0].tactic == "exact glorp"
-        (before,) = await pointing.generate([replace(asked, scope=Scope(None, own[1:]))])
-        assert all("glorp" not in it.tactic for it in before), "not before it is declared"
-    (nothing,) = await Pointing(Pointer(loaded), {}).generate([asked])
-    assert nothing == []
+        files = OwnDeclarations(loaded.codec, reader)
+        pointing = Pointing(CORPUS, Pointer(loaded), known, files)
+        files.is_due([asked])
+        files.read()
+        assert found_by(pointing, asked)[0] == "glorp"
+        before = replace(asked, scope=Scope(None, own[1:]))
+        assert "glorp" not in found_by(pointing, before), "not before it is declared"
+    assert found_by(Pointing(CORPUS, Pointer(loaded)), asked) == []
+
+
+async def test_its_lemmas_go_beside_those_of_the_baseline(
+    loaded: LoadedModel, library: LibraryMemory
+) -> None:
+    """What it proposes is what the rules make of both lists; without a memory it is the baseline."""
+    asked = [at("Nat.add_comm"), at("List.map_id")]
+    plain = KNN(CORPUS)
+    without = Pointing(CORPUS, Pointer(loaded))
+    assert await without.generate(asked) == await plain.generate(asked)
+    pointing = Pointing(CORPUS, Pointer(loaded), library)
+    answers = await pointing.generate(asked)
+    for one, answer in zip(asked, answers, strict=True):
+        near = plain.near(one)
+        both = replace(near, lemmas=together(near.lemmas, pointing.pointed(one)))
+        assert answer == rank(propose(both), WIDTH) != rank(propose(near), WIDTH)
+        assert await pointing.generate([one]) == [answer]
+    assert await pointing.generate([]) == []
+    pointing.learn([Step((asked[0].state.goals[0].pretty,), "omega")], None)
+    assert "omega" in [it.tactic for it in (await pointing.generate(asked[:1]))[0]], "it learns as that does"
+
+
+def test_scores_of_both_lists_add_up() -> None:
+    def lemma(name: str, score: float) -> Lemma:
+        return Lemma(name, score, shape("True"))
+
+    one, other = [lemma("a", 1.0), lemma("b", 0.5)], [lemma("c", 1.0), lemma("b", 0.75)]
+    assert together(one, other) == [lemma("b", 1.0), lemma("a", 0.8), lemma("c", 0.8)]
+    assert together(one, []) == one and together([], []) == []
+
+
+async def test_a_file_is_read_before_it_is_asked_about(loaded: LoadedModel) -> None:
+    assert loaded.codec is not None
+    reader = Reader(loaded.model, loaded.max_context)
+    pointing = Pointing(CORPUS, Pointer(loaded), None, OwnDeclarations(loaded.codec, reader))
+    own = (theorem("glorp", "", "∀ (n : Nat), n * 1 = n"),)
+    asked = replace(query(goal("∀ (n : Nat), n * 1 = n", head="∀")), scope=Scope(None, own))
+    (answer,) = await pointing.generate([asked])
+    assert "exact glorp" in [it.tactic for it in answer]
 
 
 def test_the_hash_is_of_model_and_memory(loaded: LoadedModel, library: LibraryMemory) -> None:
     assert loaded.codec is not None
     own = OwnDeclarations(loaded.codec, CountingReader())
     pointer = Pointer(loaded)
-    several = [Pointing(pointer, {}), Pointing(pointer, DECLARED, library), Pointing(pointer, {}, None, own)]
-    assert len({it.content_hash for it in several}) == 3
+    several = [Pointing(CORPUS, pointer, *it) for it in ((), (library,), (None, own))]
+    assert len({it.content_hash for it in several} | {KNN(CORPUS).content_hash}) == 4
 
 
 # --- what was asked for ---------------------------------------------------------------------------
@@ -118,8 +166,7 @@ async def test_it_is_chosen_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     for memories in (None, (LIBRARY, FILE), None):
         async with opened_pointing(loaded, memories, CORPUS, told) as pointing:
             hashes.append(pointing.content_hash)
-            (found,) = await pointing.generate([at("Nat.add_comm")])
-            assert bool(found) is (len(hashes) > 1)
+            assert bool(found_by(pointing, at("Nat.add_comm"))) is (len(hashes) > 1)
     assert hashes[0] != hashes[1] == hashes[2], "a library that has been read is used"
     plain = tiny_checkpoint(tmp_path / "plain")
     for options, why in (
