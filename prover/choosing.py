@@ -5,12 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prover.decoder.options import FAILURES, FILE, LIBRARY, SHIPPED, STEPS, DecoderOptions, memories_of
+from prover.decoder.options import (
+    FAILURES,
+    LIBRARY,
+    SHIPPED,
+    STEPS,
+    DecoderOptions,
+    has_memory_layer,
+    memories_of,
+)
 from prover.errors import InputError
 from prover.generators.base import TacticGenerator
 from prover.generators.portfolio import Portfolio
@@ -71,21 +78,12 @@ def learns(name: str, decoder: DecoderOptions = SHIPPED) -> bool:
     Raises:
         InputError: the decoder is to remember what it cannot.
     """
-    return "knn" in parts_of(name) or STEPS in _memories(name, decoder)
+    return not {"knn", "memory"}.isdisjoint(parts_of(name)) or STEPS in _memories(name, decoder)
 
 
 def _memories(name: str, decoder: DecoderOptions) -> tuple[str, ...]:
     """What the decoder of a generator is to remember; nothing without one."""
     return memories_of(decoder) if "decoder" in parts_of(name) else ()
-
-
-def _check_pointed(decoder: DecoderOptions) -> None:
-    """Look whether there is a memory that could name declarations.
-
-    Raises:
-        InputError: there is none.
-    """
-    memories_of(replace(decoder, memory=(FILE,)))
 
 
 def needs_corpus(name: str, decoder: DecoderOptions = SHIPPED) -> bool:
@@ -95,10 +93,7 @@ def needs_corpus(name: str, decoder: DecoderOptions = SHIPPED) -> bool:
         InputError: the decoder's model cannot be found, or can't be asked so, or remember what it should.
     """
     parts = parts_of(name)
-    if "memory" in parts:
-        _check_pointed(decoder)
-        return True
-    if "knn" in parts:
+    if "knn" in parts or "memory" in parts:
         return True
     if "decoder" not in parts:
         return False
@@ -218,11 +213,14 @@ class _Parts:
     @asynccontextmanager
     async def _opened_pointing(self) -> AsyncIterator[TacticGenerator]:
         """What the memory of the decoder's model names."""
+        from prover.decoder.loading import load_model
         from prover.recall.opening import opened_pointing
 
         assert self._corpus is not None, "read before"
-        _check_pointed(self._decoder)
-        loaded, chosen = await self._model(), self._decoder.memory
+        # A model without the layer, as one on a server, has ours to find lemmas.
+        ours = has_memory_layer(self._decoder)
+        loaded = await self._model() if ours else await load_model(SHIPPED)
+        chosen = memories_of(self._decoder) if self._decoder.memory is not None else None
         async with opened_pointing(loaded, chosen, self._corpus, self._report) as pointing:
             yield pointing
 

@@ -31,7 +31,7 @@ class Options:
     workers: int = 1
     seed: int = 0
     #: Name of a tactic generator.
-    generator: str = "portfolio,knn,memory,decoder"
+    generator: str = "portfolio,memory,decoder"
     #: "embedded", the path of a Lean, or None: choose by the file's folder.
     lean: str | None = None
     #: Only the theorems of these names; () is all. The others are not reported at all.

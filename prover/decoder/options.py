@@ -75,7 +75,7 @@ def memories_of(options: DecoderOptions) -> tuple[str, ...]:
     """
     if unknown := set(options.memory or ()) - set(MEMORIES):
         raise InputError(f"a decoder remembers no {', '.join(sorted(unknown))}: choose {', '.join(MEMORIES)}")
-    has_layer = options.engine == "transformers" and _is_memorizing(options.model)
+    has_layer = has_memory_layer(options)
     if options.memory and not has_layer:
         raise InputError(
             f"{options.model or 'the shipped model'} has no memory layer here: name the folder of a "
@@ -86,8 +86,15 @@ def memories_of(options: DecoderOptions) -> tuple[str, ...]:
     return USUAL if options.memory is None else options.memory
 
 
-def _is_memorizing(model: str) -> bool:
-    config = _json_of(model, "config.json", "name another model")
+def has_memory_layer(options: DecoderOptions) -> bool:
+    """Say whether the chosen model has a memory layer, and is run where that can be asked.
+
+    Raises:
+        InputError: its checkpoint is damaged.
+    """
+    if options.engine != "transformers":
+        return False
+    config = _json_of(options.model, "config.json", "name another model")
     return str(config.get("model_type")).startswith(_MEMORIZING)
 
 

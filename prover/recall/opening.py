@@ -70,18 +70,13 @@ async def opened_pointing(
             library if it has been read already.
 
     Raises:
-        InputError, ModelUnavailable: as :func:`opened_recall`; or there is nothing to be named.
+        InputError, ModelUnavailable: as :func:`opened_recall`.
     """
     pointer = Pointer(loaded)
     if memories is None:
         memories = (LIBRARY, FILE) if _is_built(loaded, corpus) else (FILE,)
         if LIBRARY not in memories:
             report("The library is not in memory: `prover memory build` reads it, in some minutes", 0, 0)
-    if not {LIBRARY, FILE} & set(memories):
-        raise InputError(
-            "the generator memory names declarations of the library and of the file at hand: leave one of "
-            f"them in --memory ({LIBRARY}, {FILE})"
-        )
     with ExitStack() as holding:
         library = None
         if LIBRARY in memories:

@@ -75,20 +75,20 @@ class Pointer:
         A head's weights are the softmax of its scores over all that it finds; a declaration has the mean over
         heads of the sums of its entries'.
         """
-        (asked,) = self.reader.ask([asking(self.codec, goal)])
-        found = [self._scores(asked, source.memory) for source in sources if len(source.memory)]
-        named = [source.name_at for source in sources if len(source.memory)]
-        if not found:
+        sources = [source for source in sources if len(source.memory)]
+        if not sources:
             return []
+        (asked,) = self.reader.ask([asking(self.codec, goal)])
+        found = [self._scores(asked, source.memory) for source in sources]
         shares = torch.cat([scores for scores, _ in found], dim=1).softmax(dim=1) / len(asked)
         weights: defaultdict[str, float] = defaultdict(float)
         start = 0
-        for name_at, (_, entries) in zip(named, found, strict=True):
+        for source, (_, entries) in zip(sources, found, strict=True):
             own = shares[:, start : start + entries.shape[1]]
             start += entries.shape[1]
             for weight, entry in zip(own.flatten().tolist(), entries.flatten().tolist(), strict=True):
                 if entry >= 0:
-                    weights[name_at(entry)] += weight
+                    weights[source.name_at(entry)] += weight
         return sorted(weights.items(), key=lambda it: (-it[1], it[0]))
 
     def _scores(self, asked: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:

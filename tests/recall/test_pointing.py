@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,9 +11,9 @@ import torch
 
 from memory.modeling import memory_shape
 from memory.reading import Reader
-from prover.choosing import generator_by_name, has_decoder, needs_corpus, needs_scope
+from prover.choosing import _Parts, generator_by_name, has_decoder, needs_corpus, needs_scope
 from prover.decoder.checkpoint import LoadedModel, load_checkpoint
-from prover.decoder.options import FILE, LIBRARY, STEPS, DecoderOptions
+from prover.decoder.options import FILE, LIBRARY, SHIPPED_CHECKPOINT, STEPS, DecoderOptions
 from prover.environment import Scope
 from prover.errors import InputError
 from prover.generators.base import Query, Step
@@ -21,12 +22,13 @@ from prover.generators.lemma_tactics import propose
 from prover.generators.lemmas import Lemma
 from prover.generators.portfolio import rank
 from prover.generators.printed import shape
+from prover.premises import PremiseCorpus
 from prover.recall.library import LibraryMemory, build_library, kind_of
 from prover.recall.opening import opened_pointing
 from prover.recall.own import OwnDeclarations
 from prover.recall.passages import asking, of_declaration
 from prover.recall.pointing import Pointer, Pointing, together
-from tests.decoder.tiny import tiny_checkpoint, tiny_memorizing
+from tests.decoder.tiny import tiny_memorizing
 from tests.generators.samples import CORPUS, goal, query, theorem
 from tests.recall.counting import CountingReader
 from tests.recall.test_source import NO_POOL, told
@@ -155,6 +157,10 @@ def test_the_hash_is_of_model_and_memory(loaded: LoadedModel, library: LibraryMe
 # --- what was asked for ---------------------------------------------------------------------------
 
 
+async def read() -> PremiseCorpus:
+    return CORPUS
+
+
 async def test_it_is_chosen_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LEAN_PROVER_CACHE", str(tmp_path))
     folder = tiny_memorizing(tmp_path / "model")
@@ -168,17 +174,16 @@ async def test_it_is_chosen_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             hashes.append(pointing.content_hash)
             assert bool(found_by(pointing, at("Nat.add_comm"))) is (len(hashes) > 1)
     assert hashes[0] != hashes[1] == hashes[2], "a library that has been read is used"
-    plain = tiny_checkpoint(tmp_path / "plain")
-    for options, why in (
-        (replace(chosen, memory=(STEPS,)), "leave one of them"),
-        (replace(chosen, memory=()), "leave one of them"),
-        (replace(chosen, model=str(plain)), "no memory layer"),
-        (replace(chosen, model="http://localhost:1/v1"), "no memory layer"),
-    ):
-        with pytest.raises(InputError, match=why):
-            needs_corpus("memory", options)
-            async with opened_pointing(loaded, options.memory, CORPUS, told):
-                pass
+    for memories in ((), (STEPS,)):
+        async with opened_pointing(loaded, memories, CORPUS, told) as pointing:
+            assert found_by(pointing, at("Nat.add_comm")) == [], "it is the baseline"
+    served = replace(chosen, model="http://localhost:1/v1")
+    for options, model in ((chosen, folder), (served, SHIPPED_CHECKPOINT)):
+        async with AsyncExitStack() as holding:
+            parts = _Parts(holding, options, told, None, read)
+            assert isinstance(generator := await parts.make("memory"), Pointing)
+            used = load_checkpoint(str(model), "cpu", "float32").content_hash
+            assert generator._pointer.content_hash == used, "without a memory layer, ours is asked"
     with pytest.raises(InputError, match="there is no generator"):
         async with generator_by_name("memories", NO_POOL, told, chosen):
             pass
