@@ -105,6 +105,8 @@ def judged(
     Args:
         verdicts: of the first of the candidates. One without is taken to have the mean of the others'.
     """
+    if not candidates:
+        return []
     verdicts = [*verdicts, *[None] * (len(candidates) - len(verdicts))]
     known = [verdict for verdict in verdicts if verdict is not None]
     mean = math.fsum(known) / max(1, len(known))

@@ -39,6 +39,7 @@ def test_what_has_no_verdict_keeps_its_place_among_the_mean() -> None:
     found = judged([*PAIR, Candidate("omega", math.log(0.2))], [-2.0, -2.0, None], 1.0)
     assert [c.tactic for c in found] == ["simp", "exact h", "omega"]
     assert judged(PAIR, [None, None], 1.0) == PAIR
+    assert judged([], [], 1.0) == [], "all that it has was tried"
 
 
 @given(
