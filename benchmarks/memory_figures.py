@@ -52,7 +52,7 @@ from prover.training.recipe import Recipe
 from prover.training.train import library_of, read_record
 
 #: Entries of the library in memory when it is fitted how much is copied.
-FITTED_WITH = 1024
+FITTED_WITH = (1024, 65_536)
 
 
 def main() -> None:
@@ -144,14 +144,18 @@ def _fit_table(loaded: LoadedModel, told: list[Told], library: LibraryOf) -> Non
     even, odd = told[::2], told[1::2]
     for title, fitted, others in (("half", even, odd), ("other half", odd, even), ("all", told, [])):
         set_rule(loaded.model, None)
-        rule = fit(seen(loaded.model, turns(loaded.model, fitted, library, FITTED_WITH, pad_id)))
-        line = f"{title:>12}: centre {rule.centre:.3f}, slope {rule.slope:.1f}, scale {rule.scale:.0f}"
+        few, many = (
+            seen(loaded.model, turns(loaded.model, fitted, library, size, pad_id)) for size in FITTED_WITH
+        )
+        rule = fit(few + many)
+        line = f"{title:>12}: {rule}"
         if others:
             plain = perplexities(loaded.model, turns(loaded.model, others, library, 0, pad_id))
             set_rule(loaded.model, rule)
-            found = perplexities(loaded.model, turns(loaded.model, others, library, FITTED_WITH, pad_id))
-            both = (f"{kind} {plain[kind]:.3f} -> {found[kind]:.3f}" for kind in found)
-            line += f"; the others: {', '.join(both)}"
+            for size in FITTED_WITH:
+                found = perplexities(loaded.model, turns(loaded.model, others, library, size, pad_id))
+                both = (f"{kind} {plain[kind]:.3f} -> {found[kind]:.3f}" for kind in found)
+                line += f"\n{size:>14} entries, the other modules: {', '.join(both)}"
         print(line, flush=True)
 
 

@@ -340,7 +340,7 @@ class KnnAttention(nn.Module):
             for row, token in (part.unbind(1) for part in torch.split(places, at_once) if len(part)):
                 read, tokens = self._look_up(memory, queries[row, :, token], k)
                 if copies is not None:
-                    copies.keep(row, token, read.cosines, tokens)
+                    copies.keep(row, token, read.cosines, tokens, len(memory))
                 own = None if local_sums is None else local_sums[row, token]
                 mixed[row, token] = combine(
                     local[row, token], read.output, read.log_sum, self.memory_gate, own

@@ -5,16 +5,18 @@ a name that nobody has seen in training is found, and hardly ever said. Here the
 
     p(t) = (1 - λ) p_model(t) + λ p_copy(t)
     p_copy(t): the mean over heads of the sum of softmax(scale · cosine) over the entries of token t
-    λ = σ(slope · (c - c0)), where c is the mean over heads of the nearest entry's cosine
+    λ = σ(slope · (c - c0 - growth · ln(N / 1024))), c the mean over heads of the nearest entry's cosine
 
 After Khandelwal et al. 2020, "Generalization through Memorization: Nearest Neighbor Language Models", section
 2, with keys and queries of the memory layer in place of the last layer's: one look-up serves both. Each token
 has its own share, as He et al. 2021, "Efficient Nearest Neighbor Language Models", section 4.1, learn it from
-such features: what is nearer is more likely meant.
+such features: what is nearer is more likely meant. Of more entries the nearest is nearer, also where none is
+meant: hence the growth.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -22,26 +24,35 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+#: Entries of a memory for which a rule's centre is given.
+USUAL = 1024
+
 
 @dataclass(frozen=True, slots=True)
 class CopyRule:
     """How much a model copies: see the module's docstring."""
 
-    #: The cosine c0 at which half of the probability is copied.
+    #: The cosine c0 at which half of the probability is copied, with :data:`USUAL` entries.
     centre: float
     slope: float
     scale: float
+    growth: float
 
     @classmethod
     def of(cls, config: Any) -> Self | None:
         """A model's rule; None where it never copies."""
         if config.memory_copy is None:
             return None
-        return cls(config.memory_copy, config.memory_copy_slope, config.memory_copy_scale)
+        return cls(
+            config.memory_copy,
+            config.memory_copy_slope,
+            config.memory_copy_scale,
+            config.memory_copy_growth,
+        )
 
-    def share(self, nearest: Tensor) -> Tensor:
-        """The logits of λ, from the mean cosine of the heads' nearest entries."""
-        return self.slope * (nearest - self.centre)
+    def share(self, nearest: Tensor, entries: int) -> Tensor:
+        """The logits of λ, from the mean cosine of the heads' nearest entries, and how many there are."""
+        return self.slope * (nearest - self.centre - self.growth * math.log(max(1, entries) / USUAL))
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +64,8 @@ class Heard:
     cosines: Tensor
     #: -1 where there is nothing to copy.
     tokens: Tensor
+    #: Of the memory.
+    entries: int
 
 
 class Copies:
@@ -62,9 +75,13 @@ class Copies:
         self._rule = rule
         self.heard: list[Heard] = []
 
-    def keep(self, rows: Tensor, places: Tensor, cosines: Tensor, tokens: Tensor) -> None:
-        """Take what some tokens found: rows and places (N,) in the batch, cosines and tokens (N, H, K)."""
-        self.heard.append(Heard(rows, places, cosines, tokens))
+    def keep(self, rows: Tensor, places: Tensor, cosines: Tensor, tokens: Tensor, entries: int) -> None:
+        """Take what some tokens found: rows and places (N,) in the batch, cosines and tokens (N, H, K).
+
+        Args:
+            entries: of the memory that they asked.
+        """
+        self.heard.append(Heard(rows, places, cosines, tokens, entries))
 
     def mixed(self, logits: Tensor, columns: Tensor) -> Tensor:
         """Return the mixture's log-probabilities, (B, T', V), where anything was found; the logits elsewhere.
@@ -80,14 +97,14 @@ class Copies:
                 continue
             row, column = heard.rows[kept], at.argmax(dim=1)[kept]
             own = logits[row, column].float().log_softmax(dim=-1)
-            mixture = self._mixture(own, heard.cosines[kept], heard.tokens[kept])
+            mixture = self._mixture(own, heard.cosines[kept], heard.tokens[kept], heard.entries)
             logits = logits.index_put((row, column), mixture.to(logits.dtype))
         return logits
 
-    def _mixture(self, own: Tensor, cosines: Tensor, tokens: Tensor) -> Tensor:
+    def _mixture(self, own: Tensor, cosines: Tensor, tokens: Tensor, entries: int) -> Tensor:
         """(N, V), from log-probabilities (N, V), cosines and tokens (N, H, K), at least one of them known."""
         probabilities, nearest = copied(cosines, tokens, self._rule.scale, own)
-        share = self._rule.share(nearest)[:, None]
+        share = self._rule.share(nearest, entries)[:, None]
         said = functional.logsigmoid(-share) + own
         return torch.logaddexp(said, functional.logsigmoid(share) + probabilities.log())
 

@@ -343,6 +343,7 @@ class _MemorySettings:
     memory_copy: float | None = None
     memory_copy_slope: float = 26.0
     memory_copy_scale: float = 40.0
+    memory_copy_growth: float = 0.0165
 
 
 class MemorizingLlamaConfig(LlamaConfig, _MemorySettings):  # type: ignore[no-untyped-call]

@@ -1,26 +1,29 @@
 """How much a model is to copy from its memory: fitted to what it says and finds on modules that it never saw.
 
-Fitted are the three numbers of :class:`memory.copying.CopyRule`, and no weight of the model. Another model
+Fitted are the four numbers of :class:`memory.copying.CopyRule`, and no weight of the model. Another model
 finds what it looks for at other cosines, and is to have its own.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from memory.copying import Copies, CopyRule, copied
+from memory.copying import USUAL, Copies, CopyRule, copied
 from prover.training.dataset import IGNORED
 from prover.training.memory_figures import Turn
 
 #: The scales of cosines that are tried, and where the search for the other two begins.
 SCALES = (20.0, 30.0, 40.0, 60.0)
-_BEGIN = CopyRule(centre=0.6, slope=20.0, scale=40.0)
+_BEGIN = CopyRule(centre=0.6, slope=20.0, scale=40.0, growth=0.01)
 _STEPS = 300
+
+Number = Tensor | float
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +35,22 @@ class Seen:
     copied: Tensor
     #: (N,), the mean over heads of the nearest entry's cosine.
     nearest: Tensor
+    #: (N,), ln(entries / USUAL) of the memory.
+    size: Tensor
 
     def loss(self, rule: CopyRule, scale: int) -> Tensor:
         """The mean negative log-likelihood under a rule, with the scale of this place."""
-        share = rule.share(self.nearest).sigmoid()
+        return self.loss_of(rule.centre, rule.slope, rule.growth, scale)
+
+    def loss_of(self, centre: Number, slope: Number, growth: Number, scale: int) -> Tensor:
+        """The same, for numbers that may be searched for."""
+        share = (slope * (self.nearest - centre - growth * self.size)).sigmoid()
         return -((1.0 - share) * self.own + share * self.copied[:, scale]).clamp(min=1e-12).log().mean()
+
+    def __add__(self, other: Seen) -> Seen:
+        """Both."""
+        pairs = ((getattr(self, it.name), getattr(other, it.name)) for it in fields(self))
+        return Seen(*(torch.cat(pair) for pair in pairs))
 
 
 @torch.no_grad()
@@ -47,7 +61,7 @@ def seen(model: Any, turns: Iterable[Turn], scales: Sequence[float] = SCALES) ->
         model: one that does not copy yet (``memory_copy`` None).
     """
     model.eval()
-    found: list[tuple[Tensor, Tensor, Tensor]] = []
+    found: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
     for turn in turns:
         if turn.memory is None:
             raise ValueError("nothing is looked up without a memory")
@@ -65,15 +79,18 @@ def seen(model: Any, turns: Iterable[Turn], scales: Sequence[float] = SCALES) ->
             near = [copied(cosines, tokens, scale, own) for scale in scales]
             right = [it.gather(1, labels[:, None])[:, 0] for it, _ in near]
             said = own.float().softmax(dim=-1).gather(1, labels[:, None])[:, 0]
-            found.append((said, torch.stack(right, dim=1), near[0][1]))
+            size = torch.full_like(said, math.log(heard.entries / USUAL))
+            found.append((said, torch.stack(right, dim=1), near[0][1], size))
     return Seen(*(torch.cat(parts).double() for parts in zip(*found, strict=True)))
 
 
 def set_rule(model: Any, rule: CopyRule | None) -> None:
     """Have a model copy by a rule, or not at all; its checkpoint keeps it."""
-    model.config.memory_copy = None if rule is None else rule.centre
+    config = model.config
+    config.memory_copy = None if rule is None else rule.centre
     if rule is not None:
-        model.config.memory_copy_slope, model.config.memory_copy_scale = rule.slope, rule.scale
+        config.memory_copy_slope, config.memory_copy_scale = rule.slope, rule.scale
+        config.memory_copy_growth = rule.growth
 
 
 def fit(seen: Seen, scales: Sequence[float] = SCALES) -> CopyRule:
@@ -83,19 +100,18 @@ def fit(seen: Seen, scales: Sequence[float] = SCALES) -> CopyRule:
 
 
 def _fitted(seen: Seen, place: int, scale: float) -> CopyRule:
-    """The best centre and slope for a scale, by L-BFGS."""
-    # Both are searched for in units of about the same size.
-    numbers = torch.tensor([10.0 * _BEGIN.centre, 0.1 * _BEGIN.slope], dtype=torch.double, requires_grad=True)
+    """The best centre, slope and growth for a scale, by L-BFGS."""
+    # They are searched for in units of about the same size.
+    begin = [_BEGIN.centre / 0.1, _BEGIN.slope / 10.0, _BEGIN.growth / 0.01]
+    numbers = torch.tensor(begin, dtype=torch.double, requires_grad=True)
     search = torch.optim.LBFGS([numbers], max_iter=_STEPS, line_search_fn="strong_wolfe")
 
     def loss() -> Tensor:
         search.zero_grad()
-        share = (10.0 * numbers[1] * (seen.nearest - 0.1 * numbers[0])).sigmoid()
-        mixture = (1.0 - share) * seen.own + share * seen.copied[:, place]
-        total = -mixture.clamp(min=1e-12).log().mean()
+        total = seen.loss_of(0.1 * numbers[0], 10.0 * numbers[1], 0.01 * numbers[2], place)
         total.backward()  # type: ignore[no-untyped-call]
         return total
 
     search.step(loss)  # type: ignore[no-untyped-call]
-    centre, slope = numbers.detach().tolist()
-    return CopyRule(0.1 * centre, 10.0 * slope, scale)
+    centre, slope, growth = numbers.detach().tolist()
+    return CopyRule(0.1 * centre, 10.0 * slope, scale, 0.01 * growth)

@@ -20,7 +20,8 @@ from tests.memory.test_modeling import HEADS, WIDTH, plain
 torch.set_num_threads(1)
 
 VOCABULARY = 40
-RULE = CopyRule(centre=0.3, slope=5.0, scale=7.0)
+RULE = CopyRule(centre=0.3, slope=5.0, scale=7.0, growth=0.1)
+ENTRIES = 5000
 
 
 def expected(own: np.ndarray, cosines: np.ndarray, tokens: np.ndarray) -> np.ndarray:
@@ -35,7 +36,8 @@ def expected(own: np.ndarray, cosines: np.ndarray, tokens: np.ndarray) -> np.nda
         for token, weight in zip(tokens[head][known], weights / weights.sum(), strict=True):
             copied[token] += weight / len(heads)
         nearest += cosines[head][known].max() / len(heads)
-    share = 1.0 / (1.0 + np.exp(-RULE.slope * (nearest - RULE.centre)))
+    centre = RULE.centre + RULE.growth * np.log(ENTRIES / 1024)
+    share = 1.0 / (1.0 + np.exp(-RULE.slope * (nearest - centre)))
     mixture: np.ndarray = (1.0 - share) * own + share * copied
     return mixture
 
@@ -59,7 +61,7 @@ def test_the_mixture_is_what_its_formula_says(
     tokens[draw.random(tokens.shape) < unknown] = -1
     copies = Copies(RULE)
     rows, columns = (torch.tensor(it) for it in zip(*places, strict=True))
-    copies.keep(rows, columns, torch.from_numpy(cosines), torch.from_numpy(tokens))
+    copies.keep(rows, columns, torch.from_numpy(cosines), torch.from_numpy(tokens), ENTRIES)
     found = copies.mixed(logits, torch.arange(5))
     for row, column in np.ndindex(2, 5):
         own = logits[row, column]
@@ -145,7 +147,8 @@ def test_a_checkpoint_keeps_how_it_copies(tmp_path: Any) -> None:
 
     model(0.25).save_pretrained(tmp_path)
     again = AutoModelForCausalLM.from_pretrained(tmp_path)
-    assert CopyRule.of(again.config) == CopyRule(0.25, again.config.memory_copy_slope, 40.0)
+    rule = CopyRule.of(again.config)
+    assert rule == CopyRule.of(model(0.25).config) and rule is not None and rule.centre == 0.25
 
 
 def test_tokens_under_their_own_keys_are_not_copied() -> None:
