@@ -87,7 +87,8 @@ class Pointer:
             own = shares[:, start : start + entries.shape[1]]
             start += entries.shape[1]
             for weight, entry in zip(own.flatten().tolist(), entries.flatten().tolist(), strict=True):
-                if entry >= 0:
+                # What is far below the best has a weight of 0 at last, and is not found.
+                if entry >= 0 and weight > 0.0:
                     weights[source.name_at(entry)] += weight
         return sorted(weights.items(), key=lambda it: (-it[1], it[0]))
 
