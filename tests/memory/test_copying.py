@@ -73,7 +73,8 @@ def test_the_mixture_is_what_its_formula_says(
         assert found[row, column].double().exp().numpy() == pytest.approx(probabilities, abs=1e-6)
     for kept in ([2], [4, 1], [0, 1, 2, 3, 4]):
         some = copies.mixed(logits[:, kept], torch.tensor(kept))
-        assert torch.equal(some, found[:, kept]), "of the tokens whose logits are there"
+        # Sums over a batch of another shape may differ in their last bit.
+        torch.testing.assert_close(some, found[:, kept], atol=1e-5, rtol=1e-5)
 
 
 def memory_tokens() -> np.ndarray:
