@@ -82,15 +82,15 @@ def main() -> None:
         if asked.facts:
             unseen = {it.module for it in told}
             theorems = [it for it in library.premises if it.module in unseen]
+            others = [it for it in library.premises if it.module not in unseen]
+            rest = memory.view(EntryMask(store.mask({it.module for it in others})))
+            source = Source(rest, lambda entry: store.passage_at(entry)[0].name)
             for title, facts in (
                 ("held-out theorems, renamed", renamed_facts(theorems, asked.facts, asked.seed)),
                 ("facts made up of syllables", made_up(asked.facts, asked.seed)),
             ):
-                seen = [it for it in library.premises if it.module not in unseen]
-                known = memory.view(EntryMask(store.mask({it.module for it in seen})))
-                source = Source(known, lambda entry: store.passage_at(entry)[0].name)
-                _pointed_table(loaded, source, title, facts, seen)
-                asyncio.run(_facts_table(loaded, known, title, facts, library.premises))
+                _pointed_table(loaded, source, title, facts, others)
+                asyncio.run(_facts_table(loaded, rest, title, facts, library.premises))
 
 
 def _held_out(loaded: LoadedModel, asked: argparse.Namespace, library: PremiseCorpus) -> list[Told]:
@@ -174,13 +174,13 @@ def _perplexity_table(
 
 
 def _pointed_table(
-    loaded: LoadedModel, library: Source, title: str, facts: Sequence[Fact], seen: Sequence[Declaration]
+    loaded: LoadedModel, library: Source, title: str, facts: Sequence[Fact], others: Sequence[Declaration]
 ) -> None:
     print(f"{len(facts)} {title}:       found foremost   among ten")
     for name, found in (
         ("the facts in memory", pointed(loaded, facts, None)),
         ("and what else the library has", pointed(loaded, facts, library)),
-        ("by constants and words (BM25)", by_words(facts, seen)),
+        ("by constants and words (BM25)", by_words(facts, others)),
     ):
         print(f"{name:>40}{found.at_1:>15.1%}{found.at_10:>12.1%}", flush=True)
 

@@ -80,13 +80,17 @@ def memory_attention(queries: Tensor, retrieved: Retrieved, scale: Tensor) -> At
     """
     _check_answer(queries, retrieved)
     hidden = ~retrieved.found
-    keys, values = retrieved.keys.to(queries), retrieved.values.to(queries)
-    cosines = torch.einsum("gqd,gqkd->gqk", queries, keys).float()
-    scores = cosines * scale[..., None]
+    values, near = retrieved.values.to(queries), cosines(queries, retrieved)
+    scores = near * scale[..., None]
     scores = scores.masked_fill(hidden, torch.finfo(scores.dtype).min)
     weights = scores.softmax(dim=-1).masked_fill(hidden, 0.0).to(queries.dtype)
     log_sum = scores.logsumexp(dim=-1).masked_fill(hidden.all(dim=-1), -torch.inf)
-    return Attended(torch.einsum("gqk,gqkd->gqd", weights, values), log_sum, cosines)
+    return Attended(torch.einsum("gqk,gqkd->gqd", weights, values), log_sum, near)
+
+
+def cosines(queries: Tensor, retrieved: Retrieved) -> Tensor:
+    """Return those of queries (G, Q, D) of unit length and what they found, (G, Q, K), float32."""
+    return torch.einsum("gqd,gqkd->gqk", queries, retrieved.keys.to(queries)).float()
 
 
 def _check_answer(queries: Tensor, retrieved: Retrieved) -> None:
@@ -357,8 +361,8 @@ class KnnAttention(nn.Module):
         scale = by_group(self.memory_scale.float().expand(len(queries), -1), groups)
         attended = memory_attention(grouped, retrieved, scale)
         answer = (attended.output, attended.log_sum, attended.cosines, retrieved.tokens)
-        output, log_sum, cosines, tokens = (by_token(it, len(queries)) for it in answer)
-        return Attended(output, log_sum, cosines), tokens
+        output, log_sum, near, tokens = (by_token(it, len(queries)) for it in answer)
+        return Attended(output, log_sum, near), tokens
 
 
 def _is_live(it: Memory | Recorder) -> bool:

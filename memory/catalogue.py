@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import overload
 
 import numpy as np
@@ -45,6 +45,20 @@ class Passage:
     #: "declaration", "lemma", "step", "failure" and so on.
     kind: str
     tokens: tuple[int, ...]
+
+
+def tokens_of(passages: Collection[Passage]) -> NDArray[np.int32]:
+    """Return the tokens of passages one after the other, (N,), little-endian.
+
+    Raises:
+        MemoryInputError: a token does not fit in 31 bits.
+    """
+    entries = sum(len(passage.tokens) for passage in passages)
+    tokens = chain.from_iterable(passage.tokens for passage in passages)
+    ids = np.fromiter(tokens, np.int64, entries)
+    if entries and not (ids.min() >= 0 and ids.max() <= np.iinfo(np.int32).max):
+        raise MemoryInputError(f"tokens from {ids.min()} to {ids.max()}: they must fit in 31 bits")
+    return ids.astype("<i4")
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,25 @@ class CopyRule:
 
     def share(self, nearest: Tensor, entries: int) -> Tensor:
         """The logits of λ, from the mean cosine of the heads' nearest entries, and how many there are."""
-        return self.slope * (nearest - self.centre - self.growth * math.log(max(1, entries) / USUAL))
+        return share(nearest, relative_size(entries), self.centre, self.slope, self.growth)
+
+    def into(self, config: Any) -> None:
+        """Have a model copy by this rule; its checkpoint keeps it."""
+        config.memory_copy, config.memory_copy_slope = self.centre, self.slope
+        config.memory_copy_scale, config.memory_copy_growth = self.scale, self.growth
+
+
+Number = Tensor | float
+
+
+def share(nearest: Tensor, size: Number, centre: Number, slope: Number, growth: Number) -> Tensor:
+    """The logits of λ, with the relative size of the memory; the numbers may be searched for."""
+    return slope * (nearest - centre - growth * size)
+
+
+def relative_size(entries: int) -> float:
+    """How large a memory is beside the usual one: ln(entries / USUAL)."""
+    return math.log(max(1, entries) / USUAL)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from memory.errors import MemoryInputError
 from memory.index import EntryMask, KeyIndex, choose_kind, make_index
 from memory.index.kinds import TorchIndex
 from memory.index.ranking import rank
-from memory.index.rows import Floats, TokenRows, check_block, known_tokens
+from memory.index.rows import Floats, TokenRows, as_tensor, check_block, known_tokens
 from memory.lookup import Memory, Retrieved
 
 #: Numbers of entries that each memory of a union has for itself.
@@ -307,7 +307,7 @@ def _unlike(keys: tuple[int, ...], values: tuple[int, ...]) -> str:
 
 
 def _known(tokens: NDArray[np.int32] | None, count: int) -> Tensor:
-    return known_tokens(None if tokens is None else torch.from_numpy(np.array(tokens)), count)
+    return known_tokens(None if tokens is None else as_tensor(tokens), count)
 
 
 def _retrieved(queries: Tensor, keys: Tensor, values: Tensor, entries: Tensor, tokens: Tensor) -> Retrieved:

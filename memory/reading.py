@@ -108,14 +108,12 @@ class Reader:
         return Pairs(keys, values)
 
     @torch.inference_mode()
-    def ask(self, texts: Sequence[Sequence[int]]) -> Tensor:
-        """Return what the last tokens of some texts look up: (N, H, D), of unit length, H the query heads.
+    def ask(self, text: Sequence[int]) -> Tensor:
+        """Return what the last token of a text looks up: (H, D), of unit length, H the query heads.
 
         Of a text that is too long the beginning is left out, as in reading.
         """
-        cut = [text[-self._max_tokens :] for text in texts]
-        queries = self._run(cut).queries
-        return torch.stack([queries[row, :, len(text) - 1] for row, text in enumerate(cut)]).float()
+        return self._run([text[-self._max_tokens :]]).queries[0, :, -1].float()
 
     def _run(self, rows: Sequence[Sequence[int]]) -> _Keeper:
         """What the memory layer makes of rows; padded on the right, which no token before it sees."""

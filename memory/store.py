@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -24,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from memory.catalogue import Columns, MemoryKind, Passage, Passages
+from memory.catalogue import Columns, MemoryKind, Passage, Passages, tokens_of
 from memory.errors import MemoryInputError, MemoryUnavailable
 from memory.journal import reading, sync_folder, writing
 from memory.volume import JOURNAL, Batch, Volume
@@ -331,7 +330,7 @@ class MemoryStore:
             raise MemoryInputError(
                 f"keys {keys.shape}, values {values.shape}; the passages need {needed} of both"
             )
-        return Batch(columns, _ids(passages, needed[0]), _halves("keys", keys), _halves("values", values))
+        return Batch(columns, tokens_of(passages), _halves("keys", keys), _halves("values", values))
 
     def _batches(self, numbers: Sequence[int]) -> Iterator[Batch]:
         """Passages with these numbers, in ascending order, a bounded number of entries at once."""
@@ -407,14 +406,6 @@ def _agree(folder: Path, there: MemoryKind, wanted: MemoryKind) -> None:
             f"The memory in {folder} is of {there}, and what is needed is of {wanted}: "
             "choose another folder, or build it again with this model."
         )
-
-
-def _ids(passages: Sequence[Passage], entries: int) -> NDArray[np.int32]:
-    tokens = chain.from_iterable(passage.tokens for passage in passages)
-    ids = np.fromiter(tokens, np.int64, entries)
-    if entries and not (ids.min() >= 0 and ids.max() <= np.iinfo(np.int32).max):
-        raise MemoryInputError(f"tokens from {ids.min()} to {ids.max()}: they must fit in 31 bits")
-    return ids.astype("<i4")
 
 
 def _halves(name: str, rows: Floats) -> NDArray[np.float16]:

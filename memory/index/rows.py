@@ -173,7 +173,7 @@ class DeviceRows:
         shape = (len(heads), *[1] * (entries.ndim - 1))
         own = torch.tensor(list(heads), device=self.device).view(shape)
         rows = self._room[own, entries.clamp(min=0) + self._start] if len(self) else self._none(entries)
-        return rows.masked_fill_((entries < 0)[..., None], 0.0)
+        return rows.masked_fill_((entries < 0)[..., None], 0)
 
     def _none(self, entries: Tensor) -> Tensor:
         return self._room.new_zeros(*entries.shape, self._width)
@@ -186,36 +186,26 @@ class DeviceRows:
 
 
 class TokenRows:
-    """A token for each entry, or -1 where none is known; on a device, with room behind them."""
+    """A token for each entry, or -1 where none is known."""
 
     def __init__(self, device: torch.device) -> None:
-        self._room = torch.empty(0, dtype=torch.int32, device=device)
-        self._start = self._stop = 0
+        self._rows = DeviceRows(1, 1, device)
 
     def __len__(self) -> int:
-        return self._stop - self._start
+        return len(self._rows)
 
     def append(self, tokens: Tensor) -> None:
         """Add (n,) of them, integers."""
-        if self._stop + len(tokens) > len(self._room):
-            held = self._room[self._start : self._stop]
-            # The first ones are often all there will be.
-            spare = len(held) // 2
-            self._room = torch.cat([held, tokens.to(held), held.new_empty(spare)])
-            self._start, self._stop = 0, len(held)
-        self._room[self._stop : self._stop + len(tokens)] = tokens
-        self._stop += len(tokens)
+        self._rows.append(tokens.int()[None, :, None])
 
     def drop(self, count: int) -> None:
         """Drop the first so many."""
-        self._start += count
+        self._rows.drop(count)
 
     def gather(self, entries: Tensor) -> Tensor:
         """The tokens of entries, of their shape, int64; -1 where an entry is -1."""
-        entries = entries.to(self._room.device)
-        if not len(self):
-            return torch.full_like(entries, -1)
-        return self._room[entries.clamp(min=0) + self._start].long().masked_fill_(entries < 0, -1)
+        found = self._rows.gather([0], entries[None])[0, ..., 0].long()
+        return found.masked_fill_(entries.to(found.device) < 0, -1)
 
 
 def known_tokens(tokens: Tensor | None, count: int) -> Tensor:
@@ -233,7 +223,7 @@ def known_tokens(tokens: Tensor | None, count: int) -> Tensor:
     return tokens
 
 
-def as_tensor(block: Floats | Tensor) -> Tensor:
+def as_tensor(block: NDArray[Any] | Tensor) -> Tensor:
     """The same numbers as a tensor, without a copy where torch can do without."""
     if isinstance(block, Tensor):
         return block

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from memory.attention import cosines
 from memory.listening import ListeningMemory, LookUp
 from memory.lookup import Memory
 from memory.modeling import memory_shape
@@ -116,12 +117,12 @@ def _heads(loaded: LoadedModel, library: LibraryMemory, heard: LookUp) -> Iterat
     model: Any = loaded.model
     layer = model.model.layers[memory_shape(model).layer].self_attn
     # Of one token, the queries of the heads in their order: (G, H / G, ...) is (H, ...).
-    cosines = torch.einsum("gqd,gqkd->gqk", heard.queries.float(), heard.retrieved.keys.float()).flatten(0, 1)
+    near = cosines(heard.queries.float(), heard.retrieved).flatten(0, 1)
     found, entries = (it.flatten(0, 1) for it in (heard.retrieved.found, heard.retrieved.entries))
-    weights = (cosines * layer.memory_scale[:, None]).masked_fill(~found, -torch.inf).softmax(dim=-1)
+    weights = (near * layer.memory_scale[:, None]).masked_fill(~found, -torch.inf).softmax(dim=-1)
     shares = layer.memory_gate.sigmoid().tolist() if model.config.memory_combine == "gate" else None
     for head, there in enumerate(found):
-        rows = (it[head][there].tolist() for it in (entries, cosines, weights))
+        rows = (it[head][there].tolist() for it in (entries, near, weights))
         hits = tuple(_hit(loaded, library, *row) for row in zip(*rows, strict=True))
         yield Head(head, shares and shares[head], hits)
 

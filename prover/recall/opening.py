@@ -72,15 +72,15 @@ async def opened_pointing(
     Raises:
         InputError, ModelUnavailable: as :func:`opened_recall`.
     """
-    pointer = Pointer(loaded)
+    pointer, (kind, _) = Pointer(loaded), kind_of(loaded)
     if memories is None:
-        memories = (LIBRARY, FILE) if _is_built(loaded, corpus) else (FILE,)
+        memories = (LIBRARY, FILE) if _is_built(kind, corpus) else (FILE,)
         if LIBRARY not in memories:
             report("The library is not in memory: `prover memory build` reads it, in some minutes", 0, 0)
     with ExitStack() as holding:
         library = None
         if LIBRARY in memories:
-            library = holding.enter_context(await _library(loaded, kind_of(loaded)[0], corpus, report))
+            library = holding.enter_context(await _library(loaded, kind, corpus, report))
         own = None
         if FILE in memories:
             own = OwnDeclarations(pointer.codec, pointer.reader, loaded.model.device)
@@ -94,14 +94,14 @@ async def _library(
     if corpus is None:
         raise InputError("this decoder remembers the library's declarations: read them first, once")
     folder = memory_folder(settings().cache, kind, corpus.lean)
-    if not _is_built(loaded, corpus):
+    if not _is_built(kind, corpus):
         await asyncio.to_thread(build_library, loaded, corpus, folder, _from_thread(report))
     return await asyncio.to_thread(LibraryMemory.open, folder, kind, loaded.model.device)
 
 
-def _is_built(loaded: LoadedModel, corpus: PremiseCorpus) -> bool:
-    """Whether all of a library has been read with a model."""
-    folder = memory_folder(settings().cache, kind_of(loaded)[0], corpus.lean)
+def _is_built(kind: MemoryKind, corpus: PremiseCorpus) -> bool:
+    """Whether all of a library has been read."""
+    folder = memory_folder(settings().cache, kind, corpus.lean)
     return bool(completed(folder).get("lean") == corpus.lean)
 
 

@@ -15,6 +15,7 @@ looked for is what to say next at such a goal, which the keys of the tactic's to
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import takewhile
 
 from memory.building import Document, Reading
@@ -43,10 +44,15 @@ def of_declaration(codec: Codec, declaration: Declaration, kind: str = DECLARATI
 
 def asking(codec: Codec, goal: str) -> tuple[int, ...]:
     """The tokens behind which a declaration's name was read, with a goal in place of what it proves."""
+    return (*_context(codec, goal), *_before_names(codec))
+
+
+@lru_cache(4)
+def _before_names(codec: Codec) -> tuple[int, ...]:
     # Whether the space is a token of its own, or the name's, is a tokenizer's matter.
     said = (codec.encode((Mark.TACTIC, *answer(_NAMING + name))) for name in _NAMES)
     shared = takewhile(lambda tokens: len(set(tokens)) == 1, zip(*said, strict=False))
-    return (*_context(codec, goal), *(tokens[0] for tokens in shared))
+    return tuple(tokens[0] for tokens in shared)
 
 
 def of_tactic(

@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from memory.attention import by_group, by_token
+from memory.attention import by_group, by_token, cosines
 from memory.lookup import Memory
 from memory.modeling import memory_shape
 from memory.reading import Reader
@@ -78,7 +78,7 @@ class Pointer:
         sources = [source for source in sources if len(source.memory)]
         if not sources:
             return []
-        (asked,) = self.reader.ask([asking(self.codec, goal)])
+        asked = self.reader.ask(asking(self.codec, goal))
         found = [self._scores(asked, source.memory) for source in sources]
         shares = torch.cat([scores for scores, _ in found], dim=1).softmax(dim=1) / len(asked)
         weights: defaultdict[str, float] = defaultdict(float)
@@ -96,9 +96,9 @@ class Pointer:
         """Scores and entries (H, K) of what queries (H, D) find; -inf and -1 where there is no more."""
         queries = by_group(asked[None], self._groups)
         got = memory.look_up(queries, NEIGHBOURS)
-        cosines = torch.einsum("gqd,gqkd->gqk", queries, got.keys.float())
-        cosines, entries, there = (by_token(it, 1)[0] for it in (cosines, got.entries, got.found))
-        return (cosines * self._scale[:, None]).masked_fill(~there, -torch.inf), entries
+        answer = (cosines(queries, got), got.entries, got.found)
+        near, entries, there = (by_token(it, 1)[0] for it in answer)
+        return (near * self._scale[:, None]).masked_fill(~there, -torch.inf), entries
 
 
 class Pointing(KNN):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, islice
+from itertools import islice
 from threading import Lock
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memory.building import Reading
-from memory.catalogue import Passage
+from memory.catalogue import Passage, tokens_of
 from memory.external import ExternalMemory
 from memory.lookup import Memory
 from memory.reading import Pairs, Text
@@ -145,8 +145,7 @@ class Shelf(Generic[Key]):
             MemoryInputError: they are of another shape than what is there.
         """
         lengths = {key: len(passage.tokens) for key, passage in passages.items()}
-        said = chain.from_iterable(passage.tokens for passage in passages.values())
-        tokens = np.fromiter(said, np.int32, len(pairs.keys))
+        tokens = tokens_of(passages.values())
         with self._lock:
             newer = self._halves[-1] if self._halves else None
             if newer is not None and len(newer.memory) + len(pairs.keys) <= self._half:

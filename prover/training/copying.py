@@ -6,7 +6,6 @@ finds what it looks for at other cosines, and is to have its own.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from memory.copying import USUAL, Copies, CopyRule, copied
+from memory.copying import Copies, CopyRule, Number, copied, relative_size, share
 from prover.training.dataset import IGNORED
 from prover.training.memory_figures import Turn
 
@@ -22,8 +21,6 @@ from prover.training.memory_figures import Turn
 SCALES = (20.0, 30.0, 40.0, 60.0)
 _BEGIN = CopyRule(centre=0.6, slope=20.0, scale=40.0, growth=0.01)
 _STEPS = 300
-
-Number = Tensor | float
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +32,7 @@ class Seen:
     copied: Tensor
     #: (N,), the mean over heads of the nearest entry's cosine.
     nearest: Tensor
-    #: (N,), ln(entries / USUAL) of the memory.
+    #: (N,), the memory's relative size.
     size: Tensor
 
     def loss(self, rule: CopyRule, scale: int) -> Tensor:
@@ -44,8 +41,8 @@ class Seen:
 
     def loss_of(self, centre: Number, slope: Number, growth: Number, scale: int) -> Tensor:
         """The same, for numbers that may be searched for."""
-        share = (slope * (self.nearest - centre - growth * self.size)).sigmoid()
-        return -((1.0 - share) * self.own + share * self.copied[:, scale]).clamp(min=1e-12).log().mean()
+        part = share(self.nearest, self.size, centre, slope, growth).sigmoid()
+        return -((1.0 - part) * self.own + part * self.copied[:, scale]).clamp(min=1e-12).log().mean()
 
     def __add__(self, other: Seen) -> Seen:
         """Both."""
@@ -79,18 +76,17 @@ def seen(model: Any, turns: Iterable[Turn], scales: Sequence[float] = SCALES) ->
             near = [copied(cosines, tokens, scale, own) for scale in scales]
             right = [it.gather(1, labels[:, None])[:, 0] for it, _ in near]
             said = own.float().softmax(dim=-1).gather(1, labels[:, None])[:, 0]
-            size = torch.full_like(said, math.log(heard.entries / USUAL))
+            size = torch.full_like(said, relative_size(heard.entries))
             found.append((said, torch.stack(right, dim=1), near[0][1], size))
     return Seen(*(torch.cat(parts).double() for parts in zip(*found, strict=True)))
 
 
 def set_rule(model: Any, rule: CopyRule | None) -> None:
     """Have a model copy by a rule, or not at all; its checkpoint keeps it."""
-    config = model.config
-    config.memory_copy = None if rule is None else rule.centre
-    if rule is not None:
-        config.memory_copy_slope, config.memory_copy_scale = rule.slope, rule.scale
-        config.memory_copy_growth = rule.growth
+    if rule is None:
+        model.config.memory_copy = None
+    else:
+        rule.into(model.config)
 
 
 def fit(seen: Seen, scales: Sequence[float] = SCALES) -> CopyRule:

@@ -17,10 +17,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from memory.building import Reading
+from memory.catalogue import tokens_of
 from memory.external import ExternalMemory, RecentMemory, UnionMemory
 from memory.lookup import Memory
 from memory.modeling import memory_shape
-from memory.reading import Reader, Text, shifted
+from memory.reading import Reader, shifted
 from prover.decoder.checkpoint import LoadedModel
 from prover.decoder.completion import Decoding, Sampling
 from prover.decoder.context import ContextIndex
@@ -198,29 +200,26 @@ class Named:
     at_10: float
 
 
-def named_by(facts: Sequence[Fact], answers: Iterable[Sequence[str]]) -> Named:
-    """Say how often a fact's lemma is among the names that were given for its goal, the best first."""
-    ranks = [
-        names.index(fact.lemma.name) if fact.lemma.name in names else len(names) + 100
-        for fact, names in zip(facts, answers, strict=True)
-    ]
-    return _named(ranks)
+def _named_by(facts: Sequence[Fact], answers: Iterable[Sequence[str]]) -> Named:
+    """How often a fact's lemma is among the names that were given for its goal, the best first."""
+    pairs = zip(facts, answers, strict=True)
+    return _named([[name == fact.lemma.name for name in names] for fact, names in pairs])
 
 
 def pointed(loaded: LoadedModel, facts: Sequence[Fact], library: Source | None) -> Named:
     """Ask the memory of the facts, and of a library, which declarations would prove each fact's goal."""
     pointer = Pointer(loaded)
-    texts = zip(facts, _texts(loaded, facts), strict=True)
-    names = [fact.lemma.name for fact, text in texts for _ in range(text.kept)]
+    passages = [reading.passage for reading in _readings(loaded, facts)]
+    names = [passage.name for passage in passages for _ in passage.tokens]
     sources = [Source(memory_of(loaded, facts), names.__getitem__), *([library] if library else [])]
-    return named_by(facts, ([name for name, _ in pointer.find(fact.goal, sources)] for fact in facts))
+    return _named_by(facts, ([name for name, _ in pointer.find(fact.goal, sources)] for fact in facts))
 
 
 def by_words(facts: Sequence[Fact], library: Sequence[Declaration]) -> Named:
     """The same for BM25 over constants and words of names: what the kNN generator and prompts go by."""
     index = ContextIndex([*library, *(fact.lemma for fact in facts)])
     lines = (index.near(fact.goal, None, 10) for fact in facts)
-    return named_by(facts, ([line.partition(" : ")[0] for line in near] for near in lines))
+    return _named_by(facts, ([line.partition(" : ")[0] for line in near] for near in lines))
 
 
 async def naming(
@@ -251,15 +250,17 @@ async def naming(
     memories = None if memory is None else [memory] * len(prompts)
     answers = await backend.complete(prompts, sampling, [0] * len(prompts), memories=memories, guides=guides)
     await backend.close()
-    ranks = []
-    for fact, answer in zip(facts, answers, strict=True):
-        named = [fact.lemma.name in tactic_names(it.text) for it in answer if it.finished]
-        ranks.append(named.index(True) if True in named else len(named) + 100)
-    return _named(ranks)
+    return _named(
+        [
+            [fact.lemma.name in tactic_names(it.text) for it in answer if it.finished]
+            for fact, answer in zip(facts, answers, strict=True)
+        ]
+    )
 
 
-def _named(ranks: Sequence[int]) -> Named:
-    return Named(len(ranks), *(sum(rank < best for rank in ranks) / len(ranks) for best in (1, 10)))
+def _named(right: Sequence[Sequence[bool]]) -> Named:
+    """From which of each question's answers are right, the best first."""
+    return Named(len(right), *(sum(any(own[:best]) for own in right) / len(right) for best in (1, 10)))
 
 
 def _shown(fact: Fact, facts: Sequence[Fact], count: int, chance: random.Random) -> tuple[str, ...]:
@@ -284,12 +285,12 @@ def _local(goal: str) -> frozenset[str]:
 
 def memory_of(loaded: LoadedModel, facts: Sequence[Fact]) -> ExternalMemory:
     """The facts' lemmas, read once."""
-    texts = _texts(loaded, facts)
-    pairs = Reader(loaded.model, loaded.max_context).read(texts)
-    tokens = np.array([token for text in texts for token in text.tokens[-text.kept :]], np.int32)
+    readings = _readings(loaded, facts)
+    pairs = Reader(loaded.model, loaded.max_context).read([reading.text for reading in readings])
+    tokens = tokens_of([reading.passage for reading in readings])
     return ExternalMemory(None, pairs.keys, pairs.values, loaded.model.device, tokens)
 
 
-def _texts(loaded: LoadedModel, facts: Sequence[Fact]) -> list[Text]:
+def _readings(loaded: LoadedModel, facts: Sequence[Fact]) -> list[Reading]:
     assert loaded.codec is not None
-    return [of_declaration(loaded.codec, fact.lemma).text for fact in facts]
+    return [of_declaration(loaded.codec, fact.lemma) for fact in facts]
